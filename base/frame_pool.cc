@@ -1,0 +1,71 @@
+#include "base/frame_pool.h"
+
+#include <array>
+#include <new>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MAILRACE_NO_FRAME_POOL 1  // Recycling would hide a use after free.
+#endif
+#endif
+
+namespace mailrace {
+
+namespace {
+
+constexpr size_t kClassOctets = 128;
+constexpr size_t kClasses = 32;  // Frames up to 4 KiB; larger ones go to malloc.
+constexpr size_t kKeptPerClass = 256;
+
+struct FreeFrame {
+  FreeFrame* next;
+};
+
+struct Cache {
+  std::array<FreeFrame*, kClasses> heads{};
+  std::array<size_t, kClasses> counts{};
+  ~Cache() {
+    for (FreeFrame* head : heads) {
+      while (head != nullptr) {
+        FreeFrame* next = head->next;
+        ::operator delete(head);
+        head = next;
+      }
+    }
+  }
+};
+
+thread_local Cache cache;
+
+constexpr size_t ClassOf(size_t octets) { return (octets - 1) / kClassOctets; }
+
+}  // namespace
+
+void* FramePool::Allocate(size_t octets) {
+  const size_t c = ClassOf(octets);
+  if (c >= kClasses) return ::operator new(octets);
+#ifndef MAILRACE_NO_FRAME_POOL
+  if (FreeFrame* frame = cache.heads[c]; frame != nullptr) {
+    cache.heads[c] = frame->next;
+    --cache.counts[c];
+    return frame;
+  }
+#endif
+  return ::operator new((c + 1) * kClassOctets);
+}
+
+void FramePool::Free(void* frame, size_t octets) noexcept {
+  const size_t c = ClassOf(octets);
+#ifndef MAILRACE_NO_FRAME_POOL
+  if (c < kClasses && cache.counts[c] < kKeptPerClass) {
+    auto* free_frame = static_cast<FreeFrame*>(frame);
+    free_frame->next = cache.heads[c];
+    cache.heads[c] = free_frame;
+    ++cache.counts[c];
+    return;
+  }
+#endif
+  ::operator delete(frame);
+}
+
+}  // namespace mailrace

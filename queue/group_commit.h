@@ -1,0 +1,89 @@
+// Group commit: whatever arrived while the last sync ran becomes one synced batch.
+// No timer holds back what somebody waits for; outcomes, for which nobody waits, ride
+// with the next group or go after a stated few milliseconds.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/metrics.h"
+#include "queue/store.h"
+#include "queue/write_set.h"
+
+namespace mailrace::queue {
+
+class CommitRequest;
+
+// Receives finished requests. Called on the committer's thread, once per group and
+// sink, with `status` already set: hand them to the shard and return.
+class CommitSink {
+ public:
+  virtual ~CommitSink() = default;
+  virtual void Committed(std::span<CommitRequest* const> finished) = 0;
+};
+
+// One change that wants to be durable. Owned by whoever submits; alive until it was
+// given back to its sink and Done() was called by the shard.
+class CommitRequest {
+ public:
+  explicit CommitRequest(CommitSink* back_to) : sink(back_to) {}
+  virtual ~CommitRequest() = default;
+  // On the shard, after the commit. May delete this.
+  virtual void Done() = 0;
+
+  WriteSet writes;
+  absl::Status status;
+  CommitSink* sink;  // Borrowed; outlives the request.
+  // Someone waits (an acknowledgement): commit at once. Otherwise within lazy_delay.
+  bool urgent = true;
+};
+
+class Committer {
+ public:
+  virtual ~Committer() = default;
+  // Any thread. `request` is borrowed until its sink gets it.
+  virtual void Submit(CommitRequest* request) = 0;
+};
+
+struct CommitStats {
+  Counter groups;
+  Counter requests;
+  Histogram group_requests;  // Requests a group.
+  Histogram sync_time;       // Of Store::Commit.
+  Histogram wait_time;       // Submit to the beginning of the commit.
+};
+
+class GroupCommit final : public Committer {
+ public:
+  struct Options {
+    absl::Duration lazy_delay = absl::Milliseconds(5);
+    size_t group_octets_max = 16 << 20;
+    size_t group_requests_max = 4096;
+  };
+  // Starts the commit thread. `store` is borrowed.
+  GroupCommit(Store* store, Options options);
+  // Commits what was submitted, then ends the thread.
+  ~GroupCommit() override;
+
+  void Submit(CommitRequest* request) override;
+  // Everything submitted so far is committed (or failed) when it returns. Not on a shard.
+  void Flush();
+  const CommitStats& stats() const { return stats_; }
+
+ private:
+  void Run();
+  Store* const store_;
+  const Options options_;
+  CommitStats stats_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::thread thread_;
+};
+
+}  // namespace mailrace::queue

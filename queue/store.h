@@ -1,0 +1,56 @@
+// Durable storage of the queue. Implementations: RocksDB; memory with a crash model
+// (tests, simulation). Thread-safe: Commit from one thread, reads from any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "queue/message.h"
+#include "queue/write_set.h"
+
+namespace mailrace::queue {
+
+// One message as it was found at start: what is still owed.
+struct RecoveredMessage {
+  Envelope envelope;
+  std::vector<uint32_t> done_indices;  // Ascending.
+  bool has_retry = false;
+  RetryState retry;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Writes all sets as one atomic batch and syncs before it returns (invariant I1).
+  // Errors: ResourceExhausted (no space: nothing was written, later commits may
+  // succeed), DataLoss/Internal (an I/O error at the sync: the store refuses everything
+  // from now on; the process must stop, and the refused sets may come back at the next
+  // start — reliability.md V4).
+  virtual absl::Status Commit(std::span<const WriteSet* const> group) = 0;
+
+  // NotFound: the record is missing. DataLoss: damaged; names the file.
+  virtual absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) = 0;
+  virtual absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) = 0;
+
+  // Calls `found` for every message, in ascending order of id; removes body records
+  // that no message owns (intakes that a crash cut short). Before any Commit.
+  virtual absl::Status Recover(const std::function<void(RecoveredMessage)>& found) = 0;
+
+  // A queue id above every one that was ever used here: continue from it.
+  virtual uint64_t highest_id() const = 0;
+
+  struct Stats {
+    uint64_t commits = 0;         // Synced groups.
+    uint64_t octets_written = 0;  // By the log and tables, as far as known.
+    uint64_t free_octets = 0;     // On the queue's file system.
+  };
+  virtual Stats stats() const = 0;
+};
+
+}  // namespace mailrace::queue

@@ -1,0 +1,77 @@
+// The client's half of a SASL exchange, by GNU SASL (RFC 4422). Pure: challenges in,
+// responses out; base64 is the caller's (transport/smtp).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace mailrace::transport::sasl {
+
+struct Credentials {
+  std::string user;
+  std::string password;
+  // Distinguishes credentials without revealing them; part of DestinationKey.
+  friend bool operator==(const Credentials&, const Credentials&) = default;
+};
+
+// Postfix's words of smtp_sasl_security_options.
+struct SecurityOptions {
+  bool noplaintext = false;
+  bool noactive = false;
+  bool nodictionary = false;
+  bool noanonymous = false;
+  bool mutual_auth = false;
+  bool forward_secrecy = false;
+  friend bool operator==(const SecurityOptions&, const SecurityOptions&) = default;
+};
+
+// The best mechanism that the server offers, the library has and `options` allow, or
+// empty. Order: SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN; with
+// `channel_binding` non-empty the -PLUS forms come first. Names compare without case.
+std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
+                            bool channel_binding_available);
+
+class Client {
+ public:
+  // `service_host` is the relay's name (GSASL_HOSTNAME), `channel_binding` may be empty.
+  static absl::StatusOr<std::unique_ptr<Client>> Start(std::string_view mechanism,
+                                                       const Credentials& credentials,
+                                                       std::string_view service_host,
+                                                       std::string_view channel_binding);
+  virtual ~Client() = default;
+  // True if the first response goes out before any challenge.
+  virtual bool client_first() const = 0;
+  // Answers one challenge (decoded). The first call of a client-first mechanism has an
+  // empty challenge. Error: the exchange must be cancelled ("*"): bad nonce, an
+  // iteration count outside [4096, 250000] (more would stall a shard; a weaker one is
+  // a downgrade), wrong server signature …
+  virtual absl::StatusOr<std::string> Step(std::string_view challenge) = 0;
+  // True once the mechanism is satisfied: a 235 before that is a failure.
+  virtual bool complete() const = 0;
+};
+
+// The server's half, for mailrace-sink and submission AUTH.
+class Server {
+ public:
+  // Returns the password of a user, or nothing.
+  using Lookup = std::function<std::optional<std::string>(std::string_view user)>;
+  static std::vector<std::string> Mechanisms();
+  static absl::StatusOr<std::unique_ptr<Server>> Start(std::string_view mechanism,
+                                                       std::string_view service_host,
+                                                       Lookup lookup);
+  virtual ~Server() = default;
+  struct Outcome {
+    enum class State { kChallenge, kSuccess, kFailure } state;
+    std::string challenge;  // Also the last server message with kSuccess (SCRAM's v=).
+  };
+  virtual Outcome Step(std::string_view response) = 0;
+  virtual std::string user() const = 0;  // After kSuccess.
+};
+
+}  // namespace mailrace::transport::sasl

@@ -1,0 +1,102 @@
+// The relay client's dialogue over one connection: greeting, EHLO, STARTTLS, AUTH, then
+// transactions in one round trip each. Knows the protocol, not the policy: the engine
+// decides whether to start TLS, whether what came out is good enough, who to log in as.
+//
+// Lives on one shard; one coroutine uses it at a time. After a Failure other than a
+// reply the session is dead: destroy it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/loop.h"
+#include "base/task.h"
+#include "transport/sasl/client.h"
+#include "transport/smtp/capabilities.h"
+#include "transport/smtp/reply.h"
+#include "transport/smtp/transaction.h"
+#include "transport/stream.h"
+
+namespace mailrace::transport::smtp {
+
+// Postfix's names in comments; RFC 5321 4.5.3.2's minima are the defaults.
+struct ClientTimeouts {
+  absl::Duration greeting = absl::Seconds(300);  // smtp_helo_timeout covers greeting and EHLO
+  absl::Duration helo = absl::Seconds(300);      // smtp_helo_timeout
+  absl::Duration starttls = absl::Seconds(300);  // smtp_starttls_timeout
+  absl::Duration auth = absl::Seconds(300);
+  absl::Duration mail = absl::Seconds(300);       // smtp_mail_timeout
+  absl::Duration rcpt = absl::Seconds(300);       // smtp_rcpt_timeout
+  absl::Duration data_init = absl::Seconds(120);  // smtp_data_init_timeout
+  absl::Duration data_xfer = absl::Seconds(180);  // smtp_data_xfer_timeout, per block
+  absl::Duration data_done = absl::Seconds(600);  // smtp_data_done_timeout
+  absl::Duration rset = absl::Seconds(20);        // smtp_rset_timeout
+  absl::Duration quit = absl::Seconds(5);         // smtp_quit_timeout; we do not wait for it
+};
+
+struct ClientSessionOptions {
+  std::string helo_name;  // smtp_helo_name
+  ClientTimeouts timeouts;
+  bool pipelining_allowed = true;  // Learned per destination: some servers announce it wrongly.
+  bool cross_message_pipelining_allowed = true;  // [end of message n][MAIL n+1 …] in one group.
+};
+
+class ClientSession {
+ public:
+  ClientSession(Loop* loop, std::unique_ptr<Stream> stream, ClientSessionOptions options);
+  ~ClientSession();
+
+  // Each returns nothing on success. A kReply failure leaves the session usable for
+  // Quit() (or the next try that the engine thinks of).
+  Task<std::optional<Failure>> ReadGreeting();  // Only 220 succeeds (C-09).
+  Task<std::optional<Failure>> Ehlo();          // Fills capabilities().
+  Task<std::optional<Failure>> Helo();          // No capabilities.
+  // Sends STARTTLS, requires 220 and nothing behind it (C-05), shakes hands. The
+  // capabilities are forgotten: Ehlo() comes next (RFC 3207 4.2).
+  Task<std::optional<Failure>> StartTls(std::unique_ptr<tls::Engine> engine);
+  // Shakes hands at once (implicit TLS, smtp_tls_wrappermode); before ReadGreeting().
+  Task<std::optional<Failure>> WrapTls(std::unique_ptr<tls::Engine> engine);
+  // Runs the exchange of RFC 4954: initial response on the line if it fits in 512
+  // octets; at most 100 rounds; cancels with "*" what it cannot answer. 235 before the
+  // mechanism is complete is a failure. Nothing of it reaches a log.
+  Task<std::optional<Failure>> Authenticate(std::string mechanism, sasl::Credentials credentials,
+                                            std::string service_host);
+
+  // Sends what `source` (borrowed) gives until it has nothing more; then the session is
+  // idle and may be used again. Every message taken from the source is given back by
+  // Finished(), whatever happens. Returns the failure that killed the session.
+  // REQUIRES capabilities: the session itself holds back what the server lacks — a
+  // message that needs SMTPUTF8 or 8BITMIME gets kRefused with an own reply 550 5.6.7 /
+  // 550 5.6.3 at kMail (nothing sent raw), one above SIZE 552 5.3.4 — such replies carry
+  // code and enhanced status like a server's and `own_reply` says so in Failure.text.
+  Task<std::optional<Failure>> RunTransactions(TransactionSource* source);
+
+  // While idle: waits until the server says something or closes (421, FIN: the session
+  // is dead), or until Interrupt(), or the deadline. True if it is still usable.
+  Task<bool> AwaitIdle(MonoTime deadline);
+  // Ends AwaitIdle, from the same shard. Harmless when nobody waits.
+  void Interrupt();
+
+  // Sends QUIT, waits for nothing longer than the flush, closes TLS. Then destroy.
+  Task<void> Quit();
+  // What is awaited ends soon with kLocal "cancelled".
+  void Cancel();
+
+  const Capabilities& capabilities() const { return capabilities_; }
+  const std::string& server_name() const { return server_name_; }  // From EHLO's first word.
+  Stream& stream() { return *stream_; }
+  uint32_t transactions() const { return transactions_; }  // Completed so far.
+
+ private:
+  Loop* loop_;
+  std::unique_ptr<Stream> stream_;
+  ClientSessionOptions options_;
+  ReplyParser parser_;
+  Capabilities capabilities_;
+  std::string server_name_;
+  uint32_t transactions_ = 0;
+};
+
+}  // namespace mailrace::transport::smtp
