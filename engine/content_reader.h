@@ -1,0 +1,22 @@
+// Reading back what left memory: asked on a shard, done on another thread, answered on
+// the shard (a shard never waits for a disk). The simulator has its own.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "queue/store.h"
+
+namespace mailrace::engine {
+
+class ContentReader {
+ public:
+  virtual ~ContentReader() = default;
+  virtual void ReadMessage(
+      QueueId id, std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) = 0;
+  virtual void ReadChunk(QueueId id, uint32_t chunk,
+                         std::function<void(absl::StatusOr<std::string>)> answer) = 0;
+};
+
+}  // namespace mailrace::engine

@@ -1,0 +1,38 @@
+// Fresh queue ids of one shard: microseconds of the wall clock and the shard's number,
+// always above every id that was used before, whatever the clock does.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "base/queue_id.h"
+
+namespace mailrace::engine {
+
+class QueueIdSource {
+ public:
+  static constexpr int kShardBits = 8;
+  static constexpr int kShardsMax = 1 << kShardBits;
+
+  // `highest_id`: of the store at start. REQUIRES: 0 <= shard < kShardsMax.
+  QueueIdSource(int shard, uint64_t highest_id)
+      : shard_(static_cast<uint64_t>(shard)), last_(highest_id >> kShardBits) {}
+
+  QueueId Next(absl::Time now) {
+    const auto micros = static_cast<uint64_t>(std::max<int64_t>(0, absl::ToUnixMicros(now)));
+    last_ = std::max(last_ + 1, micros);
+    return {last_ << kShardBits | shard_};
+  }
+
+  // Which of `shards` delivers a message found at start.
+  static int ShardOf(QueueId id, int shards) {
+    return static_cast<int>((id.value >> kShardBits) % static_cast<uint64_t>(shards));
+  }
+
+ private:
+  const uint64_t shard_;
+  uint64_t last_;
+};
+
+}  // namespace mailrace::engine

@@ -1,0 +1,58 @@
+// A message in a shard's memory: envelope, content if it is small and was not evicted,
+// and what became of each recipient so far.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "queue/message.h"
+#include "queue/scheduler.h"
+#include "queue/store.h"
+
+namespace mailrace::engine {
+
+class QueuedMessage final : public queue::MessageHandle {
+ public:
+  enum class RecipientState : uint8_t { kPending, kFinal };
+
+  // As accepted: nothing happened yet.
+  explicit QueuedMessage(queue::Envelope accepted);
+  // As found in the store.
+  explicit QueuedMessage(queue::RecoveredMessage found);
+
+  const queue::Envelope& envelope() const { return envelope_; }
+  QueueId id() const { return envelope_.id; }
+  bool streamed() const { return envelope_.chunks > 1; }
+
+  // The content of a message of one chunk; null when it is not in memory.
+  const queue::Octets& content() const { return content_; }
+  void set_content(queue::Octets content) { content_ = std::move(content); }
+
+  bool pending(uint32_t recipient) const { return states_[recipient] == RecipientState::kPending; }
+  uint32_t pending_count() const { return pending_count_; }
+  // REQUIRES: pending(recipient).
+  void MarkFinal(uint32_t recipient);
+  // Recipients that have their own "done" record (durable or on the way).
+  std::vector<uint32_t>& done_indices() { return done_indices_; }
+
+  queue::RetryState& retry() { return retry_; }
+  bool has_retry() const { return has_retry_; }
+  void set_has_retry() { has_retry_ = true; }
+
+  // Rough, for the memory budget.
+  size_t memory_octets() const;
+
+ private:
+  queue::Envelope envelope_;
+  queue::Octets content_;
+  std::vector<RecipientState> states_;
+  std::vector<uint32_t> done_indices_;
+  uint32_t pending_count_ = 0;
+  queue::RetryState retry_;
+  bool has_retry_ = false;
+};
+
+}  // namespace mailrace::engine
