@@ -6,7 +6,9 @@ namespace mailrace {
 
 void Buffer::MakeRoom(size_t octets) {
   const size_t used = size();
-  if (begin_ > 0 && data_.size() - used >= octets) {
+  // Moved down only when at least as much was consumed as is moved: appending stays
+  // linear, and the memory within four times what the buffer held at most.
+  if (begin_ >= used && data_.size() - used >= octets) {
     std::memmove(data_.data(), data_.data() + begin_, used);
   } else {
     std::vector<char> larger(std::max(data_.size() * 2, used + octets));

@@ -5,12 +5,28 @@
 #include <cstddef>
 #include <cstring>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailrace {
 
 class Buffer {
  public:
+  Buffer() = default;
+  // The source is empty afterwards.
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, {})),
+        begin_(std::exchange(other.begin_, 0)),
+        end_(std::exchange(other.end_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    data_ = std::exchange(other.data_, {});
+    begin_ = std::exchange(other.begin_, 0);
+    end_ = std::exchange(other.end_, 0);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
   size_t size() const { return end_ - begin_; }
   bool empty() const { return begin_ == end_; }
   // Valid until the next call that is not const.

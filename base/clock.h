@@ -21,10 +21,14 @@ struct MonoTime {
   // Saturates at Infinite().
   friend MonoTime operator+(MonoTime t, absl::Duration d) {
     if (t.infinite() || d == absl::InfiniteDuration()) return Infinite();
-    return {t.nanos + absl::ToInt64Nanoseconds(d)};
+    int64_t sum;
+    if (__builtin_add_overflow(t.nanos, absl::ToInt64Nanoseconds(d), &sum)) return Infinite();
+    return {sum};
   }
+  // Infinite when `a` alone is.
   friend absl::Duration operator-(MonoTime a, MonoTime b) {
-    return absl::Nanoseconds(a.nanos - b.nanos);
+    if (a.infinite() && !b.infinite()) return absl::InfiniteDuration();
+    return absl::Nanoseconds(a.nanos) - absl::Nanoseconds(b.nanos);
   }
 };
 

@@ -32,6 +32,9 @@ struct Cache {
         head = next;
       }
     }
+    // Frames that die later on this thread go straight to free().
+    heads.fill(nullptr);
+    counts.fill(kKeptPerClass);
   }
 };
 

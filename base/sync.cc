@@ -42,6 +42,17 @@ void TaskScope::Spawn(Task<void> task) {
   loop_->Resume(Run(this, std::move(task)).handle);
 }
 
+Task<void> TaskScope::Join() {
+  struct Awaiter {
+    TaskScope* scope;
+    bool await_ready() const { return scope->running_ == 0; }
+    void await_suspend(std::coroutine_handle<> handle) { scope->joiner_ = handle; }
+    void await_resume() const {}
+  };
+  // Again, because a task may be spawned between the end of the last one and our turn.
+  while (running_ != 0) co_await Awaiter{this};
+}
+
 void TaskScope::Finished() {
   if (--running_ == 0 && joiner_) loop_->Resume(std::exchange(joiner_, {}));
 }

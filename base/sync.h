@@ -26,15 +26,7 @@ class TaskScope {
   size_t running() const { return running_; }
 
   // Awaits the end of all tasks, those spawned meanwhile too. One waiter at a time.
-  auto Join() {
-    struct Awaiter {
-      TaskScope* scope;
-      bool await_ready() const { return scope->running_ == 0; }
-      void await_suspend(std::coroutine_handle<> handle) { scope->joiner_ = handle; }
-      void await_resume() const {}
-    };
-    return Awaiter{this};
-  }
+  Task<void> Join();
 
  private:
   struct Detached;

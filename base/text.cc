@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "base/address.h"
-
 namespace mailrace {
 
 char AsciiLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
@@ -49,12 +47,52 @@ std::optional<uint64_t> ParseUint(std::string_view text) {
   return value;
 }
 
+size_t Utf8SequenceOctets(std::string_view text) {
+  if (text.empty()) return 0;
+  const auto octet = [&](size_t n) { return static_cast<unsigned char>(text[n]); };
+  const unsigned char lead = octet(0);
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;  // Continuations, overlong, too large.
+  const size_t octets = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (text.size() < octets) return 0;
+  for (size_t n = 1; n < octets; ++n) {
+    if ((octet(n) & 0xc0) != 0x80) return 0;
+  }
+  // The second octet's range depends on the first (RFC 3629 4).
+  const unsigned char second = octet(1);
+  if (lead == 0xe0 && second < 0xa0) return 0;   // Overlong.
+  if (lead == 0xed && second >= 0xa0) return 0;  // Surrogates.
+  if (lead == 0xf0 && second < 0x90) return 0;   // Overlong.
+  if (lead == 0xf4 && second >= 0x90) return 0;  // Above U+10FFFF.
+  return octets;
+}
+
+namespace {
+
+// A sequence that a terminal or a log reader would obey rather than show.
+bool IsControlSequence(std::string_view sequence) {
+  const auto lead = static_cast<unsigned char>(sequence[0]);
+  if (sequence.size() == 1) return lead < 0x20 || lead == 0x7f;
+  if (sequence.size() == 2) return lead == 0xc2 && static_cast<unsigned char>(sequence[1]) < 0xa0;
+  return sequence == "\xe2\x80\xa8" || sequence == "\xe2\x80\xa9";  // U+2028, U+2029.
+}
+
+}  // namespace
+
 std::string Printable(std::string_view text, size_t octets_max) {
-  std::string out(text.substr(0, octets_max));
-  const bool utf8 = IsValidUtf8(out);
-  for (char& c : out) {
-    const auto octet = static_cast<unsigned char>(c);
-    if (octet < 0x20 || octet == 0x7f || (octet >= 0x80 && !utf8)) c = '?';
+  std::string out;
+  out.reserve(std::min(text.size(), octets_max));
+  while (!text.empty()) {
+    const size_t octets = Utf8SequenceOctets(text);
+    const std::string_view sequence = text.substr(0, octets == 0 ? 1 : octets);
+    const bool shown = octets > 0 && !IsControlSequence(sequence);
+    if (out.size() + (shown ? octets : 1) > octets_max) break;
+    if (shown) {
+      out.append(sequence);
+    } else {
+      out.push_back('?');
+    }
+    text.remove_prefix(sequence.size());
   }
   return out;
 }

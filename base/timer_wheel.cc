@@ -31,7 +31,8 @@ void TimerWheel::Arm(Timer* timer, MonoTime deadline) {
 
 void TimerWheel::Link(Timer* timer) {
   // Rounded up, so that no timer fires early; at least the next tick.
-  int64_t due = (timer->deadline_.nanos + kTickNanos - 1) / kTickNanos;
+  const int64_t nanos = timer->deadline_.nanos;
+  int64_t due = nanos / kTickNanos + (nanos % kTickNanos > 0 ? 1 : 0);
   if (due <= tick_) due = tick_ + 1;
   // The level is the highest base-64 digit in which `due` differs from now: the
   // timer moves down each time that digit comes round.
@@ -40,8 +41,9 @@ void TimerWheel::Link(Timer* timer) {
   int slot;
   if (level >= kLevels) {
     level = kLevels - 1;
-    // Beyond the wheel: park in the slot just behind the hand, looked at once a turn.
-    slot = static_cast<int>((tick_ >> (kBits * level)) & (kSlots - 1));
+    // Beyond the wheel: park in slot 0 of the top level, which only a whole turn
+    // reaches; the timer is linked anew then.
+    slot = 0;
   } else {
     slot = static_cast<int>((due >> (kBits * level)) & (kSlots - 1));
   }
