@@ -23,8 +23,8 @@ namespace mailrace::transport {
 // One operation in flight. Lives in the awaiting frame; the implementation may hold a
 // pointer to it until it resumes `handle` through the loop.
 //
-// Statuses: OK; DeadlineExceeded; Cancelled (after Cancel()); Unavailable with the
-// system's words ("Connection reset by peer").
+// Statuses: OK; DeadlineExceeded (the connection stays usable); Cancelled (after
+// Cancel() or CancelRead()); Unavailable with the system's words ("Connection reset by peer").
 struct IoOperation {
   std::coroutine_handle<> handle;
   MonoTime deadline = MonoTime::Infinite();
@@ -89,6 +89,10 @@ class Connection {
 
   // What is in flight ends with Cancelled, and so does everything later. Idempotent.
   virtual void Cancel() = 0;
+  // The read in flight, if any, ends with Cancelled (or with what came first); a write
+  // in flight and everything later go on as before, and no octet is lost. What an idle
+  // session in the pool is woken with. Harmless when no read is in flight.
+  virtual void CancelRead() = 0;
 
   virtual SocketAddress local() const = 0;
   virtual SocketAddress remote() const = 0;

@@ -49,6 +49,9 @@ class Stream {
   Task<void> Shutdown(MonoTime deadline);
 
   void Cancel() { connection_->Cancel(); }
+  // Ends a Fill in flight with Cancelled; the stream stays usable. It may be missed when
+  // Fill is just between two reads of TLS records: the caller's deadline ends it then.
+  void CancelRead() { connection_->CancelRead(); }
   SocketAddress local() const { return connection_->local(); }
   SocketAddress remote() const { return connection_->remote(); }
 

@@ -69,6 +69,9 @@ class MemoryConnection final : public Connection {
     if (read_ != nullptr) Finish(&read_, absl::CancelledError("cancelled"));
     if (write_ != nullptr) Finish(&write_, absl::CancelledError("cancelled"));
   }
+  void CancelRead() override {
+    if (read_ != nullptr) Finish(&read_, absl::CancelledError("cancelled"));
+  }
   SocketAddress local() const override { return local_; }
   SocketAddress remote() const override { return remote_; }
 
