@@ -131,6 +131,9 @@ class Network {
                                                                     std::optional<IpAddress> local,
                                                                     MonoTime deadline) = 0;
   virtual absl::StatusOr<std::unique_ptr<Listener>> Listen(SocketAddress address) = 0;
+  // Each Connect in flight ends with Cancelled; for shutting down. Later ones are
+  // not affected.
+  virtual void CancelConnects() {}
   virtual std::unique_ptr<Connection> Adopt(AcceptedPeer peer) = 0;
   virtual void Discard(AcceptedPeer peer) = 0;
 };

@@ -32,13 +32,15 @@ class Stream {
   Task<absl::StatusOr<bool>> Fill(MonoTime deadline);
 
   // Sends all of output(), which is empty afterwards even on failure. A deadline
-  // covers the whole call.
+  // covers the whole call. A failure is final: the peer may hold half a command, so
+  // each later Flush fails with it too.
   Task<absl::Status> Flush(MonoTime deadline);
 
   // Hands the connection to `engine` and shakes hands. REQUIRES: output() is empty.
   // Octets already in input() are plaintext injected before TLS (C-05, S-01): the
   // caller has to check; here they fail the call. InvalidArgument and the like carry
-  // the TLS library's reason.
+  // the TLS library's reason. After a failure nothing is sent or read any more: the
+  // dialogue can not fall back to clear text on this connection.
   Task<absl::Status> StartTls(std::unique_ptr<tls::Engine> engine, MonoTime deadline);
 
   // Null before StartTls succeeded.
@@ -56,6 +58,11 @@ class Stream {
   SocketAddress remote() const { return connection_->remote(); }
 
  private:
+  // Sends and empties cipher_out_.
+  Task<absl::Status> SendRecords(MonoTime deadline);
+  // Nothing goes out or comes in any more.
+  void Poison(const absl::Status& why);
+
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<tls::Engine> tls_;
   Buffer input_;
@@ -63,6 +70,7 @@ class Stream {
   Buffer cipher_in_;   // TLS records as received; empty without TLS.
   Buffer cipher_out_;  // TLS records to send.
   bool peer_closed_ = false;
+  absl::Status write_status_;  // The first failure to send.
 };
 
 }  // namespace mailrace::transport
