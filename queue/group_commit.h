@@ -3,8 +3,11 @@
 // with the next group or go after a stated few milliseconds.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
+#include <deque>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -77,13 +80,46 @@ class GroupCommit final : public Committer {
   const CommitStats& stats() const { return stats_; }
 
  private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  struct Pending {
+    CommitRequest* request;
+    TimePoint submitted;
+  };
+  struct Line {  // What goes back to one sink.
+    CommitSink* sink;
+    std::vector<CommitRequest*> finished;
+  };
+
+  static TimePoint Now() { return std::chrono::steady_clock::now(); }
   void Run();
+  bool MustCommit() const;  // REQUIRES: mutex_ is held.
+  bool TakeGroup(std::unique_lock<std::mutex>* lock);
+  void CommitGroup();
+  void HandBack();
+
+  // Constant after construction.
   Store* const store_;
   const Options options_;
+
+  // Written by the commit thread alone.
   CommitStats stats_;
+  std::vector<Pending> group_;
+  std::vector<const WriteSet*> sets_;
+  std::vector<Line> lines_;
+
   std::mutex mutex_;
+  // Guarded by mutex_. Counts of requests since the start:
+  std::deque<Pending> pending_;  // Bounded by what its submitters may have in flight.
+  uint64_t submitted_ = 0;
+  uint64_t taken_ = 0;         // Into a group.
+  uint64_t finished_ = 0;      // Given back.
+  uint64_t urgent_until_ = 0;  // Someone waits for the first so many.
+  bool sleeping_ = false;      // The commit thread waits for work.
+  bool stopping_ = false;
   std::condition_variable wake_;
-  std::thread thread_;
+  std::condition_variable finished_wake_;
+
+  std::thread thread_;  // Last: it uses the members above.
 };
 
 }  // namespace mailrace::queue

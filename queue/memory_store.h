@@ -27,22 +27,28 @@ class MemoryStore final : public Store {
   // The next `count` commits fail with `status`; if it is DataLoss the store is dead
   // afterwards and the refused group survives the crash if `survives`.
   void FailCommits(int count, absl::Status status, bool survives = false);
+  // What stats() says of the file system; plenty at first.
+  void set_free_octets(uint64_t octets);
   // What is not synced is gone; the store is as a new process would find it.
   void Crash();
 
  private:
   using Records = std::map<std::pair<Family, std::string>, std::string>;
-  absl::Status Apply(std::span<const WriteSet* const> group, Records* records);
+  void Apply(std::span<const WriteSet* const> group, Records* records);
+  void CatchUp();  // What was written unsynced is synced now.
+
   mutable std::mutex mutex_;
+  // Guarded by mutex_:
   Records current_;
   Records synced_;
+  bool behind_ = false;  // current_ has what synced_ has not.
   bool sync_is_ignored_ = false;
   bool dead_ = false;
   int failures_ = 0;
   bool failure_survives_ = false;
   absl::Status failure_;
   uint64_t highest_id_ = 0;
-  Stats stats_;
+  Stats stats_{.free_octets = uint64_t{1} << 40};
 };
 
 }  // namespace mailrace::queue

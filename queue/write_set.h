@@ -2,6 +2,7 @@
 // shard that makes them, so that the commit thread only copies octets.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,10 +13,10 @@
 namespace mailrace::queue {
 
 // Record families; each is a column family of the RocksDB store. Keys are big-endian:
-//   message  id(8)            -> version(1) envelope
+//   message  id(8)            -> version(1) envelope checksum(4)
 //   body     id(8) chunk(4)   -> content octets
-//   done     id(8) index(4)   -> version(1) final(1)
-//   retry    id(8)            -> version(1) retry state
+//   done     id(8) index(4)   -> version(1) final(1) checksum(4)
+//   retry    id(8)            -> version(1) retry state checksum(4)
 // message, body and done are written once and removed once (SingleDelete: a put and its
 // removal that meet in one memtable vanish at flush); retry is overwritten (Delete).
 enum class Family : uint8_t { kMessage = 0, kBody = 1, kDone = 2, kRetry = 3 };
@@ -47,6 +48,7 @@ class WriteSet {
   size_t octets() const { return octets_; }  // Keys and values, for group limits.
 
  private:
+  void Add(Operation operation);
   std::vector<Operation> operations_;
   size_t octets_ = 0;
 };
