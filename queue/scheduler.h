@@ -6,7 +6,11 @@
 // Finish() ends it, Defer() sends it back.
 //
 // Jobs are small (the message itself may have been evicted: the engine loads it again
-// by its id), so a million deferred messages cost megabytes.
+// by its id), so a million deferred messages cost megabytes: 88 octets for the job, 8 to
+// 24 for finding it by its id, 16 to 32 for its place among the deferred.
+//
+// Add, Take, Finish and Release take constant time, Defer and Advance logarithmic time
+// in the number of deferred jobs.
 #pragma once
 
 #include <cstdint>
@@ -17,126 +21,67 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/queue_id.h"
+#include "queue/due_heap.h"
+#include "queue/job.h"
+#include "queue/job_pool.h"
+#include "queue/nexthop_queue.h"
 
 namespace mailrace::queue {
-
-class NexthopQueue;
-
-// A message held in memory by the engine (envelope, body, states). The scheduler only
-// keeps it alive.
-class MessageHandle {
- public:
-  virtual ~MessageHandle() = default;
-};
-
-struct Job {
-  QueueId id;
-  NexthopQueue* nexthop = nullptr;
-  std::shared_ptr<MessageHandle> message;  // Null: evicted, load it by id.
-  MonoTime due;                            // When deferred.
-  MonoTime ready_since;                    // When it became ready: the delay in the queue.
-  uint32_t recipients = 0;
-  uint8_t priority = 1;
-
-  enum class State : uint8_t { kDeferred, kHeld, kReady, kInFlight };
-  State state = State::kDeferred;
-
- private:
-  friend class Scheduler;
-  friend class NexthopQueue;
-  Job* next_ = nullptr;
-  Job* previous_ = nullptr;
-  size_t heap_index_ = 0;
-};
-
-struct DestinationLimits {
-  int initial_concurrency = 5;  // initial_destination_concurrency
-  int concurrency_limit = 20;   // default_destination_concurrency_limit, this shard's share
-  int recipient_limit = 50;     // default_destination_recipient_limit
-  int failed_cohort_limit = 1;  // default_destination_concurrency_failed_cohort_limit
-  absl::Duration rate_delay;    // default_destination_rate_delay
-  // Feedback: 1 / concurrency by default, as Postfix ("1" alone would be Postfix 2.4).
-  bool feedback_per_concurrency = true;
-};
-
-// Messages owed to one nexthop, and how hard we may push it. States: open -> suspended
-// (dead destination until a time) -> open. Owned by the Scheduler.
-class NexthopQueue {
- public:
-  const std::string& name() const { return name_; }
-
-  // The oldest ready job of the most urgent class, now in flight; null if none is ready
-  // or the nexthop is suspended or rate-limited. The caller owns the outcome: it must
-  // call Scheduler::Finish, Defer or Release for it.
-  Job* Take(MonoTime now);
-  size_t ready() const { return ready_count_; }
-  size_t in_flight() const { return in_flight_; }
-
-  // Sessions that the window allows now, and feedback on it (SCHEDULER_README): a
-  // session that delivered, a session that could not be made or broke.
-  int window() const;
-  void SessionSucceeded();
-  // Returns true if the destination is dead now (failed cohorts reached the limit).
-  bool SessionFailed();
-
-  // No Take until `until`; ready jobs stay ready and are not charged.
-  void Suspend(MonoTime until, std::string reason);
-  void Resume();
-  bool suspended(MonoTime now) const { return now < suspended_until_; }
-  MonoTime suspended_until() const { return suspended_until_; }
-  const std::string& suspend_reason() const { return suspend_reason_; }
-
- private:
-  friend class Scheduler;
-  static constexpr int kPriorities = 3;
-  struct Line {
-    Job* first = nullptr;
-    Job* last = nullptr;
-  };
-  explicit NexthopQueue(std::string name, const DestinationLimits* limits);
-  std::string name_;
-  const DestinationLimits* limits_;
-  Line lines_[kPriorities];
-  size_t ready_count_ = 0;
-  size_t in_flight_ = 0;
-  size_t jobs_ = 0;
-  double window_ = 0;
-  double failed_cohorts_ = 0;
-  MonoTime suspended_until_;
-  MonoTime next_take_;
-  std::string suspend_reason_;
-};
 
 class Scheduler {
  public:
   explicit Scheduler(DestinationLimits limits);
   ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
 
-  // Called when a nexthop has ready jobs and had none, or may be tried again.
+  // Called when a nexthop that is neither suspended nor rate-limited gets its first ready
+  // job, and when a suspension or rate delay ends while jobs are ready. Never for a
+  // nexthop from which Take() would be refused for good; once for each such event, not
+  // once a job. Called last within the Scheduler method that caused it: it may call
+  // anything here but the destructor.
   void set_on_ready(std::function<void(NexthopQueue*)> callback);
 
-  // A new job; ready at once if due <= now. `held` jobs wait for Release.
+  // New limits (a reload) count from the next Take and the next feedback.
+  void set_limits(DestinationLimits limits) { limits_ = limits; }
+  const DestinationLimits& limits() const { return limits_; }
+
+  // A new job; ready at once if due <= now. `held` jobs wait for Unhold. A message may
+  // have several jobs, for different nexthops. Priorities above 2 count as 2.
   Job* Add(QueueId id, std::string_view nexthop, std::shared_ptr<MessageHandle> message,
            uint32_t recipients, uint8_t priority, MonoTime due, MonoTime now, bool held = false);
 
   void Finish(Job* job);                   // In flight -> gone (deleted).
   void Defer(Job* job, MonoTime due);      // In flight -> deferred.
   void Release(Job* job, MonoTime now);    // In flight -> ready, at the front, uncharged.
-  void Hold(Job* job);                     // Ready or deferred -> held.
+  void Hold(Job* job);                     // Ready, deferred or in flight -> held.
   void Unhold(Job* job, MonoTime now);     // Held -> ready.
   void MakeReady(Job* job, MonoTime now);  // Deferred -> ready (flush).
-  void FlushAll(MonoTime now);             // All deferred -> ready; resumes nexthops.
+  void Remove(Job* job);                   // Any state -> gone (the operator's delete).
+  // All deferred -> ready, the earliest due first; resumes nexthops, save those that are
+  // suspended without end. O(n log n).
+  void FlushAll(MonoTime now);
 
   // Deferred jobs that are due become ready; suspended nexthops whose time came are
-  // resumed (on_ready is called). Call when NextWake() has come.
+  // resumed (on_ready is called). Call when NextWake() has come. Moves at most
+  // kAdvanceJobsMax jobs, so that a shard is not kept from its sessions: if more are due,
+  // NextWake() stays in the past.
+  static constexpr size_t kAdvanceJobsMax = 4096;
   void Advance(MonoTime now);
-  MonoTime NextWake() const;
+  MonoTime NextWake() const;  // Infinite if nothing will come by itself.
 
   Job* Find(QueueId id) const;  // The first job of this message, or null.
+  // All jobs of this message, in the order of their Add(). `visit` may do anything to
+  // the job that it is given, nothing to the others.
+  void ForEachOf(QueueId id, const std::function<void(Job*)>& visit);
   NexthopQueue* FindNexthop(std::string_view name);
+  // Made if it is not known: to suspend a nexthop that has no mail yet.
+  NexthopQueue* Nexthop(std::string_view name);
+  // No order; `visit` changes nothing.
   void ForEach(const std::function<void(const Job&)>& visit) const;
   void ForEachNexthop(const std::function<void(NexthopQueue&)>& visit);
 
@@ -144,14 +89,61 @@ class Scheduler {
     size_t ready = 0, deferred = 0, held = 0, in_flight = 0;
   };
   Counts counts() const { return counts_; }
+  size_t nexthops() const { return nexthops_.size(); }
+
+  // A nexthop without jobs is kept for a while, so that its window and suspension are
+  // not forgotten with its last message: this many, those idle longest go first.
+  static constexpr size_t kIdleNexthopsMax = 1024;
+
+  // Memory for jobs and their indices, without the messages and the nexthops.
+  size_t octets() const;
 
  private:
-  NexthopQueue* Nexthop(std::string_view name);
+  friend class NexthopQueue;
+  struct HashOfId {
+    using is_transparent = void;
+    size_t operator()(QueueId id) const { return absl::Hash<QueueId>()(id); }
+    size_t operator()(const Job* job) const { return (*this)(job->id); }
+  };
+  struct SameId {
+    using is_transparent = void;
+    bool operator()(const Job* a, const Job* b) const { return a->id == b->id; }
+    bool operator()(const Job* a, QueueId b) const { return a->id == b; }
+    bool operator()(QueueId a, const Job* b) const { return a == b->id; }
+  };
+
+  void LinkSibling(Job* job);
+  void UnlinkSibling(Job* job);
+  // Out of its line, heap or flight, and out of the counts: in no state.
+  void Leave(Job* job);
+  void BecomeReady(Job* job, MonoTime now);  // From no state. No call-back.
+  void BecomeDeferred(Job* job, MonoTime due);
+  // After a job ended or went back: a rate-limited nexthop may take the next one.
+  void FlightEnded(NexthopQueue* nexthop);
+
+  // Calls on_ready now if a job is ready and the nexthop may be taken from; else sees to
+  // it that Advance does.
+  void NotifyIfOpen(NexthopQueue* nexthop, MonoTime now);
+  void Notify(NexthopQueue* nexthop);  // The same where no time is known: not suspended.
+  void NoticeLater(NexthopQueue* nexthop);
+  void CallNotices(MonoTime now);
+  // Advance looks at this nexthop at `time`; Infinite: not at all.
+  void Wake(NexthopQueue* nexthop, MonoTime time);
+
+  void UpdateIdle(NexthopQueue* nexthop);
+  void ForgetIdlest();
+
   DestinationLimits limits_;
   std::function<void(NexthopQueue*)> on_ready_;
   absl::flat_hash_map<std::string, std::unique_ptr<NexthopQueue>> nexthops_;
-  absl::flat_hash_map<QueueId, Job*> jobs_;
-  std::vector<Job*> deferred_;  // Heap by due.
+  JobPool pool_;
+  absl::flat_hash_set<Job*, HashOfId, SameId> messages_;  // Each message's first job.
+  DueHeap<Job, &Job::heap_index_> deferred_;
+  DueHeap<NexthopQueue, &NexthopQueue::wake_index_> wakes_;
+  std::vector<NexthopQueue*> notices_;  // Became ready within Advance or FlushAll.
+  NexthopQueue* idle_first_ = nullptr;  // Idle longest.
+  NexthopQueue* idle_last_ = nullptr;
+  size_t idle_count_ = 0;
   Counts counts_;
 };
 
