@@ -4,25 +4,35 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
 namespace mailrace::transport::tls {
 
-// Files are read once, here. Every string is as main.cf has it.
+// Files are read once, here (the hashed files of a CApath as they are needed). Every
+// string is as main.cf has it.
+//
+// Two levels of strength, as Postfix draws the line: while anonymous ciphers are allowed
+// (levels "may" and "encrypt") anything beats plain text, so weak parameters and TLS 1.0
+// pass; once `exclude_ciphers` names aNULL the peer is to be authenticated and the
+// library's level 1 holds (no TLS below 1.2, no parameters under 80 bits). A chain is
+// called trusted only if every key and digest in it has 112 bits, at either level.
 struct ClientContextOptions {
-  std::string ca_file;             // smtp_tls_CAfile; empty and ca_path empty: trust nothing.
+  // smtp_tls_CAfile; empty and ca_path empty: trust nothing. Certificates revoked by a
+  // CRL in the same file are not trusted; issuers without a CRL are unaffected.
+  std::string ca_file;
   std::string ca_path;             // smtp_tls_CApath
   bool append_default_ca = false;  // tls_append_default_CA; without a CAfile/CApath no effect.
-  std::string cert_file;           // PEM; empty: no client certificate.
-  std::string key_file;
+  std::string cert_file;           // PEM chain; empty: no client certificate.
+  std::string key_file;            // Empty: the same file. Never encrypted.
   // Postfix syntax: ">=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3". Empty: default.
   std::string protocols = ">=TLSv1";
   // Postfix's grade: export, low, medium, high, null; and exclusions ("aNULL, MD5").
   std::string cipher_grade = "medium";
   std::vector<std::string> exclude_ciphers;
-  int verify_depth = 9;
+  int verify_depth = 9;  // smtp_tls_scert_verifydepth: of the trust anchor; the server is 0.
 };
 
 struct ServerContextOptions {
@@ -44,7 +54,10 @@ absl::StatusOr<std::shared_ptr<const Context>> MakeClientContext(
 absl::StatusOr<std::shared_ptr<const Context>> MakeServerContext(
     const ServerContextOptions& options);
 // A throw-away self-signed server certificate in memory for `host`; for the sink and tests.
+// `host` may be an address literal. ECDSA P-256, valid for a year, its own trust anchor.
 absl::StatusOr<std::shared_ptr<const Context>> MakeSelfSignedServerContext(std::string_view host);
+// The context's own certificate as PEM, fit for a peer's CAfile; empty if it has none.
+std::string CertificatePem(const Context& context);
 
 // Adds octets to the library's primary random generator. Never replaces its own
 // entropy (postfix-semantics 3.7). Thread-safe.

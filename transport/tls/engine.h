@@ -27,7 +27,8 @@ struct ClientEngineOptions {
   std::string server_name;  // SNI; empty: none. Never an address literal.
   // When set, the handshake fails nothing, but `verified` below is true only if the
   // chain is trusted AND the certificate bears one of `match_names` or `match_ip`.
-  // A name that begins with '.' matches any sub-domain (one or more labels).
+  // A name that begins with '.' matches any sub-domain (one or more labels). An address
+  // literal among the names matches nothing: that is what match_ip is for.
   std::vector<std::string> match_names;
   std::optional<IpAddress> match_ip;
   // RFC 9525 uses no subject CN; the named legacy switch smtp_tls_match_subject_cn.
@@ -41,16 +42,18 @@ struct Info {
   std::string cipher;    // "TLS_AES_256_GCM_SHA384"
   int cipher_bits_used = 0;
   int cipher_bits = 0;
-  std::string key_exchange;      // "X25519"; empty if unknown.
-  std::string server_signature;  // "RSA-PSS (2048 bits)"; as Postfix prints it.
-  std::string server_digest;     // "SHA256"
+  // As Postfix prints them; empty below TLS 1.3, where the cipher's name says it.
+  std::string key_exchange;      // "X25519", "ECDHE (prime256v1)", "DHE (2048 bits)"
+  std::string server_signature;  // "RSA-PSS (2048 bits)", "ECDSA (prime256v1)", "ED25519"
+  std::string server_digest;     // "SHA256"; empty if resumed (nothing was signed).
   bool resumed = false;
   bool peer_certificate = false;
   bool chain_trusted = false;  // The chain leads to a trust anchor and is valid now.
   bool name_matched = false;   // match_names or match_ip, whatever the chain.
   bool verified() const { return chain_trusted && name_matched; }
-  // Why chain_trusted is false, as Postfix words it: "self-signed certificate",
-  // "untrusted issuer NAME", "certificate has expired", "num=N:TEXT" …
+  // Why chain_trusted is false, as Postfix words it behind "certificate verification
+  // failed for HOST: ": "self-signed certificate", "untrusted issuer NAME", "certificate
+  // has expired", "num=N:TEXT" … Judged anew after every handshake, a resumed one too.
   std::string verify_problem;
   std::string subject_cn;
   std::string issuer_cn;
@@ -82,7 +85,8 @@ class Engine {
   // Encrypts; the records come out of TakeRecords.
   virtual absl::Status Write(std::string_view plaintext) = 0;
   // Decrypts what was received, appends to *into. Returns false once the peer sent
-  // close_notify; error on a bad record.
+  // close_notify, in the same call that appends what came before it; what follows it is
+  // never looked at. Error on a bad record, or if more than 512 KiB are received unread.
   virtual absl::StatusOr<bool> Read(Buffer* into) = 0;
   // Queues close_notify.
   virtual void Close() = 0;
@@ -92,7 +96,9 @@ class Engine {
   // Clients: a session that arrived since the last call (TLS 1.3 tickets arrive after
   // the handshake, several of them), or null.
   virtual SessionPtr TakeSession() = 0;
-  // RFC 9266 / RFC 5929 channel binding for SCRAM-PLUS; empty if there is none.
+  // Channel binding for SCRAM-PLUS in RFC 5056 2.1's form, type, colon and octets:
+  // "tls-exporter:…" under TLS 1.3 (RFC 9266), "tls-unique:…" under TLS 1.2 with the
+  // extended master secret (RFC 5929, RFC 7627); empty if there is none.
   virtual std::string ChannelBinding() const = 0;
 };
 
