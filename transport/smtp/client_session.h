@@ -21,6 +21,9 @@
 
 namespace mailrace::transport::smtp {
 
+class ClientMachine;
+class DotStuffer;
+
 // Postfix's names in comments; RFC 5321 4.5.3.2's minima are the defaults.
 struct ClientTimeouts {
   absl::Duration greeting = absl::Seconds(300);  // smtp_helo_timeout covers greeting and EHLO
@@ -66,7 +69,9 @@ class ClientSession {
 
   // Sends what `source` (borrowed) gives until it has nothing more; then the session is
   // idle and may be used again. Every message taken from the source is given back by
-  // Finished(), whatever happens. Returns the failure that killed the session.
+  // Finished(), whatever happens. Returns the failure that killed the session: a reply
+  // 421 is one, and so is kLocal once the server's MAILMAX (RFC 9422) is used up; after
+  // these two Quit() is in order.
   // REQUIRES capabilities: the session itself holds back what the server lacks — a
   // message that needs SMTPUTF8 or 8BITMIME gets kRefused with an own reply 550 5.6.7 /
   // 550 5.6.3 at kMail (nothing sent raw), one above SIZE 552 5.3.4 — such replies carry
@@ -84,19 +89,52 @@ class ClientSession {
   // What is awaited ends soon with kLocal "cancelled".
   void Cancel();
 
+  // Content octets that travel in one write, each with its own smtp_data_xfer_timeout.
+  static constexpr size_t kBlockOctets = size_t{64} * 1024;
+
   const Capabilities& capabilities() const { return capabilities_; }
   const std::string& server_name() const { return server_name_; }  // From EHLO's first word.
   Stream& stream() { return *stream_; }
   uint32_t transactions() const { return transactions_; }  // Completed so far.
 
  private:
+  // Sends output() and reads one reply into reply_, both by one deadline (P-11).
+  Task<std::optional<Failure>> Exchange(Step step, absl::Duration timeout);
+  Task<std::optional<Failure>> ReadReply(Step step, absl::Duration timeout);
+  // One step of the machine: write, send content or read a reply.
+  Task<std::optional<Failure>> Advance(ClientMachine* machine, TransactionSource* source);
+  Task<std::optional<Failure>> SendContent(ClientMachine* machine, TransactionSource* source);
+  // Content octets up to, not with, the end of data: the last block is in output().
+  Task<std::optional<Failure>> SendBlocks(OutgoingMessage* message, DotStuffer* stuffer);
+  Task<std::optional<Failure>> SendBlock(Step step);
+  // After a write failed: did the server say why before it went (P-13)?
+  Task<std::optional<Reply>> ReadEarlyReply();
+  Task<std::optional<Failure>> Handshake(std::unique_ptr<tls::Engine> engine);
+
+  // What was received already, if it is a whole reply or an error; kNeedsMore if not.
+  ReplyParser::State ParseInput();
+  // Whatever is in input() while no reply is due: not one to what we say next (C-08, P-07).
+  std::optional<Failure> OutOfTurn(Step step);
+  // Marks the session dead unless `failure` is a reply. Returns it.
+  std::optional<Failure> Note(std::optional<Failure> failure);
+  absl::Duration TimeoutOf(Step step) const;
+  void TakeNext(ClientMachine* machine, TransactionSource* source);
+  bool mails_used_up(const ClientMachine& machine) const;
+
   Loop* loop_;
   std::unique_ptr<Stream> stream_;
   ClientSessionOptions options_;
   ReplyParser parser_;
+  Reply reply_;  // The latest.
   Capabilities capabilities_;
   std::string server_name_;
   uint32_t transactions_ = 0;
+  uint32_t mails_ = 0;          // Transactions begun, RFC 9422 MAILMAX counts them.
+  bool used_before_ = false;    // A transaction or a wait lies behind the session.
+  bool reset_needed_ = false;   // The server has the remains of a transaction.
+  bool awaiting_idle_ = false;  // AwaitIdle's read is in flight.
+  bool cancelled_ = false;
+  bool dead_ = false;
 };
 
 }  // namespace mailrace::transport::smtp

@@ -11,8 +11,10 @@
 namespace mailrace::transport::smtp {
 
 struct Reply {
-  int code = 0;                    // 200..599
-  std::vector<std::string> lines;  // Text after the code and its separator, at least one.
+  int code = 0;  // 200..599
+  // Text after the code and its separator, at least one line, fit for logs: control
+  // characters and malformed UTF-8 have become '?' (P-03).
+  std::vector<std::string> lines;
 
   bool positive() const { return code / 100 == 2; }
   bool intermediate() const { return code / 100 == 3; }
@@ -21,8 +23,8 @@ struct Reply {
   EnhancedStatus enhanced() const {
     return EnhancedStatus::ForReply(code, lines.empty() ? std::string_view() : lines[0]);
   }
-  // One line for logs and DSNs, as Postfix prints it: "CODE TEXT" and further lines
-  // joined as "CODE-FIRST CODE LAST" is not used; Postfix joins "250-a 250 b". Printable.
+  // One line for logs and DSNs, as Postfix prints it: "250 text", and of several lines
+  // "250-first 250-second 250 last".
   std::string ToString() const;
 };
 
@@ -38,21 +40,28 @@ class ReplyParser {
   // Consumes from the front of *input (advances it). After kComplete take reply() and
   // call Reset(); what is left of *input belongs to the next reply. Errors: code not
   // three digits 2xx..5xx followed by SP, '-' or the line's end; codes that differ
-  // within one reply; NUL; limits. A bare LF ends a line (servers do that), a bare CR
-  // does not.
+  // within one reply; limits. A bare LF ends a line (servers do that), a bare CR does
+  // not. After an error every further call is the same error, until Reset().
   State Feed(std::string_view* input);
   const Reply& reply() const { return reply_; }
+  // Moves the reply out and resets.
   Reply TakeReply();
   // After kProtocolError: what was wrong, printable.
   const std::string& problem() const { return problem_; }
   void Reset();
+  // The longest line from now on. AUTH challenges may be longer than other lines:
+  // RFC 4954 4 wants room for 12,288 octets.
+  void set_line_octets_max(size_t octets) { line_octets_max_ = octets; }
 
  private:
-  State FinishLine();
+  State FinishLine(std::string_view line);
+  State Error(std::string problem);
+
+  size_t line_octets_max_ = kLineOctetsMax;
   Reply reply_;
-  std::string line_;
+  std::string line_;  // The beginning of a line whose end has not come yet.
   std::string problem_;
-  size_t octets_ = 0;
+  size_t octets_ = 0;  // Of the reply so far.
 };
 
 }  // namespace mailrace::transport::smtp

@@ -34,7 +34,7 @@ enum class Step {
   kQuit,
 };
 // "(in reply to X command)": "EHLO", "STARTTLS", "AUTH", "MAIL FROM", "RCPT TO",
-// "DATA", "end of DATA" …
+// "DATA", "end of DATA" … An early reply to the body counts as one to the end of DATA.
 std::string_view StepCommand(Step step);
 // "while STAGE": "receiving the initial server greeting", "performing the EHLO
 // handshake", "sending MAIL FROM", "sending RCPT TO", "sending DATA command",
@@ -56,7 +56,18 @@ struct Failure {
   Step step = Step::kConnect;
   std::optional<Reply> reply;
   std::string text;
+  // The session had been in use before, and ended before it answered the message's MAIL:
+  // most likely it was over before the message came. Its recipients are kUntried; move
+  // it to another connection, uncharged.
+  bool stale_session = false;
 };
+
+// What Failure::text says in cases that the engine tells apart.
+inline constexpr std::string_view kOwnReplyText = "own_reply";  // `reply` is ours.
+inline constexpr std::string_view kCancelledText = "cancelled";
+// Begins the text of a kLocal failure whose message must be held: its stored content is
+// not what intake lets in (bare CR or LF, NUL, a line over 998 octets), O-06.
+inline constexpr std::string_view kContentUnfitText = "content unfit for sending: ";
 
 struct OutgoingRecipient {
   std::string forward_path;  // Mailbox without brackets.
@@ -86,7 +97,8 @@ struct OutgoingMessage {
   std::string envid;                          // xtext or empty.
   std::vector<OutgoingRecipient> recipients;  // At least one.
 
-  // If not the replies, what ended the transaction; for kFailed and kUncertain.
+  // If not the replies, what ended the transaction: for kFailed and kUncertain, for
+  // kUntried after a stale session, and for own replies to the whole message.
   std::optional<Failure> failure;
 
   virtual ~OutgoingMessage() = default;

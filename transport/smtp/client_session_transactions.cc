@@ -1,0 +1,174 @@
+// ClientSession::RunTransactions: drives a ClientMachine over the stream.
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "transport/smtp/client_machine.h"
+#include "transport/smtp/client_session.h"
+#include "transport/smtp/dot_stuffer.h"
+#include "transport/smtp/stream_failure.h"
+
+namespace mailrace::transport::smtp {
+
+namespace {
+
+// A server that resets the connection in the middle of our content may have said why;
+// what it said is either here already or lost.
+constexpr absl::Duration kEarlyReplyWait = absl::Seconds(5);
+
+}  // namespace
+
+absl::Duration ClientSession::TimeoutOf(Step step) const {
+  switch (step) {
+    case Step::kMail:
+      return options_.timeouts.mail;
+    case Step::kRcpt:
+      return options_.timeouts.rcpt;
+    case Step::kData:
+      return options_.timeouts.data_init;
+    case Step::kBody:
+      return options_.timeouts.data_xfer;
+    case Step::kEndOfData:
+      return options_.timeouts.data_done;
+    default:
+      return options_.timeouts.rset;
+  }
+}
+
+bool ClientSession::mails_used_up(const ClientMachine& machine) const {
+  return capabilities_.mail_max > 0 && mails_ + machine.started() >= capabilities_.mail_max;
+}
+
+void ClientSession::TakeNext(ClientMachine* machine, TransactionSource* source) {
+  if (!machine->can_take() || mails_used_up(*machine)) return;
+  if (OutgoingMessage* const message = source->Next()) machine->Take(message);
+}
+
+Task<std::optional<Failure>> ClientSession::RunTransactions(TransactionSource* source) {
+  ClientMachineOptions options;
+  options.pipelining = capabilities_.pipelining && options_.pipelining_allowed;
+  options.cross_message = options.pipelining && options_.cross_message_pipelining_allowed;
+  options.session_used_before = used_before_;
+  options.reset_before = reset_needed_;
+  ClientMachine machine(&capabilities_, options);
+  std::optional<Failure> failure;
+  while (true) {
+    while (OutgoingMessage* const message = machine.TakeFinished()) source->Finished(message);
+    if (failure) break;
+    if (machine.idle()) {
+      failure = OutOfTurn(Step::kMail);
+      if (failure) break;
+      TakeNext(&machine, source);
+      if (machine.idle()) break;
+    }
+    if (!machine.under_way()) continue;
+    failure = co_await Advance(&machine, source);
+  }
+  used_before_ = used_before_ || machine.started() > 0;
+  reset_needed_ = machine.reset_needed();
+  transactions_ += machine.completed();
+  if (!failure && mails_used_up(machine)) {
+    failure = Failure{Failure::Kind::kLocal, Step::kMail, std::nullopt,
+                      "the server's limit of transactions in a session is reached"};
+    mails_ += machine.started();
+    co_return failure;
+  }
+  mails_ += machine.started();
+  co_return Note(std::move(failure));
+}
+
+Task<std::optional<Failure>> ClientSession::Advance(ClientMachine* machine,
+                                                    TransactionSource* source) {
+  if (!machine->expects_reply()) {
+    // Lock-step or between groups: nobody has asked the server anything.
+    if (std::optional<Failure> failure = OutOfTurn(machine->next_step())) {
+      co_return machine->Break(*std::move(failure));
+    }
+  }
+  if (machine->wants_content() != nullptr) {
+    std::optional<Failure> failure = co_await SendContent(machine, source);
+    co_return failure;
+  }
+  machine->WriteCommands(&stream_->output());
+  const Step step = machine->expected_step();
+  std::optional<Failure> failure;
+  if (!stream_->output().empty()) {
+    const absl::Status status = co_await stream_->Flush(loop_->now() + TimeoutOf(step));
+    if (!status.ok()) failure = StreamFailure(status, step);
+  }
+  if (!failure) failure = co_await ReadReply(step, TimeoutOf(step));
+  if (failure) {
+    co_return machine->Break(*std::move(failure));
+  }
+  co_return machine->Answer(std::exchange(reply_, Reply()));
+}
+
+Task<std::optional<Failure>> ClientSession::SendContent(ClientMachine* machine,
+                                                        TransactionSource* source) {
+  ClientTransaction* const transaction = machine->wants_content();
+  OutgoingMessage* const message = transaction->message();
+  DotStuffer stuffer(capabilities_.eight_bit_mime);
+  std::optional<Failure> failure = co_await SendBlocks(message, &stuffer);
+  if (!failure) {
+    transaction->ContentEnded();
+    // [end of message n][MAIL n+1 ...]: RFC 2920 3.1 allows it, and it saves a round trip.
+    TakeNext(machine, source);
+    machine->WriteCommands(&stream_->output());
+    failure = co_await SendBlock(Step::kEndOfData);
+  }
+  if (!failure) co_return std::nullopt;
+  stream_->output().Clear();
+  if (failure->kind == Failure::Kind::kLost || failure->kind == Failure::Kind::kTimeout) {
+    std::optional<Reply> early = co_await ReadEarlyReply();
+    if (early) {
+      machine->AnswerEarly(*early);
+      failure->reply = std::move(early);
+      co_return failure;
+    }
+  }
+  co_return machine->Break(*std::move(failure));
+}
+
+Task<std::optional<Failure>> ClientSession::SendBlock(Step step) {
+  const MonoTime deadline = loop_->now() + options_.timeouts.data_xfer;
+  const absl::Status status = co_await stream_->Flush(deadline);
+  if (!status.ok()) co_return StreamFailure(status, step);
+  co_return std::nullopt;
+}
+
+Task<std::optional<Failure>> ClientSession::SendBlocks(OutgoingMessage* message,
+                                                       DotStuffer* stuffer) {
+  Buffer& output = stream_->output();
+  Failure unfit{Failure::Kind::kLocal, Step::kBody};
+  message->Rewind();
+  while (true) {
+    const absl::StatusOr<std::string_view> chunk = co_await message->NextChunk();
+    if (!chunk.ok()) {
+      unfit.text = StatusText(chunk.status());
+      co_return unfit;
+    }
+    std::string_view rest = *chunk;
+    const bool ended = rest.empty();
+    while (!rest.empty()) {
+      const std::string_view part = rest.substr(0, kBlockOctets);
+      rest.remove_prefix(part.size());
+      if (!stuffer->Append(part, &output)) break;
+      if (output.size() < kBlockOctets) continue;
+      std::optional<Failure> failure = co_await SendBlock(Step::kBody);
+      if (failure) co_return failure;
+    }
+    if (ended && stuffer->Finish(&output)) co_return std::nullopt;
+    if (!stuffer->problem().empty()) {
+      unfit.text = std::string(kContentUnfitText) + std::string(stuffer->problem());
+      co_return unfit;
+    }
+  }
+}
+
+Task<std::optional<Reply>> ClientSession::ReadEarlyReply() {
+  const std::optional<Failure> failure = co_await ReadReply(Step::kBody, kEarlyReplyWait);
+  if (failure || reply_.positive() || reply_.intermediate()) co_return std::nullopt;
+  co_return std::exchange(reply_, Reply());
+}
+
+}  // namespace mailrace::transport::smtp

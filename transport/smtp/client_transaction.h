@@ -1,0 +1,117 @@
+// One mail transaction on the client's side as a pure state machine: which command may
+// go out next, which reply comes next, and what it means for each recipient. Replies
+// are matched strictly in the order of the commands (RFC 2920 3.1, reliability.md 2.6).
+//
+//   [RSET] MAIL RCPT... DATA  content  end of data
+//
+// Two cursors walk along that line: what was written and what was answered. Without
+// PIPELINING a command waits until they meet; the content always does.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+#include "base/buffer.h"
+#include "transport/smtp/capabilities.h"
+#include "transport/smtp/transaction.h"
+
+namespace mailrace::transport::smtp {
+
+struct ClientTransactionOptions {
+  bool pipelining = false;
+  bool reset_before = false;  // The server still has the remains of an earlier transaction.
+  // The session was in use before this transaction: that it ends before MAIL is answered
+  // is not this message's fault (Failure::stale_session).
+  bool session_used_before = false;
+  // MAIL goes out before the end of data of the message before is answered.
+  bool behind_end_of_data = false;
+};
+
+class ClientTransaction {
+ public:
+  // Both borrowed for the transaction's life. Resets the results of the message's
+  // recipients; what the server cannot take is refused here, unsaid.
+  ClientTransaction(OutgoingMessage* message, const Capabilities* capabilities,
+                    ClientTransactionOptions options);
+
+  OutgoingMessage* message() const { return message_; }
+  // Nothing more will be written or answered: all results are set.
+  bool over() const { return over_; }
+  // After over(): a MAIL was accepted and no end of data undid that, so that the next
+  // MAIL would be nested (RFC 5321 4.1.4).
+  bool leaves_remains() const {
+    return written_.step == Step::kRset || (mail_accepted_ && !end_answered_);
+  }
+
+  // Appends the next command to *out if it may be written now. False: nothing to write.
+  bool WriteNext(Buffer* out);
+  // Everything up to 354 is answered and somebody takes the message: send the content
+  // and its end, then call ContentEnded().
+  bool wants_content() const;
+  // The end of data is about to be sent: from here the server may have the message.
+  void ContentEnded();
+
+  // A reply is due, and to this step.
+  bool expects_reply() const { return !over_ && answered_ != written_; }
+  Step expected_step() const { return answered_.step; }
+  // What is written next: kEndOfData stands for the content too.
+  Step next_step() const { return written_.step; }
+
+  // Takes the next reply. REQUIRES: expects_reply(). Returns what ends the session,
+  // after which Break() is already done: a 421, or a reply that fits no such command.
+  std::optional<Failure> Answer(Reply reply);
+  // The server refused the content before it was all sent (P-13). The session is over.
+  void AnswerEarly(Reply reply);
+  // The session is over for another reason; sets what results are left.
+  void Break(const Failure& failure);
+  // The session ended over another transaction: what has no result stays untried.
+  void Abandon() { over_ = true; }
+  // Anything of it was written.
+  bool said() const { return written_ != begin_; }
+
+ private:
+  // How far along the line: at `step`, and for kRcpt at which recipient. kQuit: at the
+  // end, behind the end of data.
+  struct Position {
+    Step step = Step::kMail;
+    size_t recipient = 0;
+    friend bool operator==(const Position&, const Position&) = default;
+  };
+  static constexpr Step kEnd = Step::kQuit;
+
+  bool PendingAt(size_t recipient) const {
+    return message_->recipients[recipient].result == OutgoingRecipient::Result::kUntried;
+  }
+  // `from` and on: the first recipient that is sent at all, or the DATA behind them.
+  Position RecipientOrData(size_t from) const;
+  Position After(Position position) const;
+  bool nothing_outstanding() const { return answered_ == written_; }
+  void RefuseOwn(Reply reply);
+  void RefuseRest(Step step, const Reply& reply);
+  void SetRest(OutgoingRecipient::Result result, Step step);
+  std::optional<Failure> Unexpected(Step step, Reply reply);
+  std::optional<Failure> AnswerReset(Reply reply);
+  std::optional<Failure> AnswerMail(Reply reply);
+  std::optional<Failure> AnswerRcpt(size_t index, Reply reply);
+  std::optional<Failure> AnswerData(Reply reply);
+  std::optional<Failure> AnswerEnd(Reply reply);
+  std::optional<Failure> EndIfClosing(Step step, const Reply& reply);
+  Failure EndUntried(Failure failure);
+  void EndIfPointless();
+
+  OutgoingMessage* const message_;
+  const Capabilities* const capabilities_;
+  const ClientTransactionOptions options_;
+  size_t recipients_ = 0;  // Of the message, those in this transaction (RFC 9422 RCPTMAX).
+  Position begin_;         // RSET or MAIL.
+  Position written_;       // The next to be written.
+  Position answered_;      // The next to be answered.
+  size_t accepted_ = 0;    // Recipients with a 2xx to RCPT.
+  bool mail_accepted_ = false;
+  bool mail_refused_ = false;
+  bool lone_dot_ = false;  // 354 although nobody takes the message (P-10).
+  bool end_answered_ = false;
+  bool over_ = false;
+};
+
+}  // namespace mailrace::transport::smtp
