@@ -13,8 +13,8 @@ namespace mailrace::engine {
 class ContentReader {
  public:
   virtual ~ContentReader() = default;
-  virtual void ReadMessage(
-      QueueId id, std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) = 0;
+  virtual void ReadMessage(QueueId id,
+                           std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) = 0;
   virtual void ReadChunk(QueueId id, uint32_t chunk,
                          std::function<void(absl::StatusOr<std::string>)> answer) = 0;
 };

@@ -17,6 +17,10 @@ QueuedMessage::QueuedMessage(queue::RecoveredMessage found)
   retry_ = std::move(found.retry);
 }
 
+QueuedMessage::~QueuedMessage() {
+  if (release_ != nullptr) release_();
+}
+
 void QueuedMessage::MarkFinal(uint32_t recipient) {
   states_[recipient] = RecipientState::kFinal;
   --pending_count_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ class QueuedMessage final : public queue::MessageHandle {
   explicit QueuedMessage(queue::Envelope accepted);
   // As found in the store.
   explicit QueuedMessage(queue::RecoveredMessage found);
+  ~QueuedMessage() override;
 
   const queue::Envelope& envelope() const { return envelope_; }
   QueueId id() const { return envelope_.id; }
@@ -44,6 +46,9 @@ class QueuedMessage final : public queue::MessageHandle {
 
   // Rough, for the memory budget.
   size_t memory_octets() const;
+  // Called once, when the message leaves memory. REQUIRES: !counted().
+  void OnRelease(std::function<void()> release) { release_ = std::move(release); }
+  bool counted() const { return release_ != nullptr; }
 
  private:
   queue::Envelope envelope_;
@@ -53,6 +58,7 @@ class QueuedMessage final : public queue::MessageHandle {
   uint32_t pending_count_ = 0;
   queue::RetryState retry_;
   bool has_retry_ = false;
+  std::function<void()> release_;
 };
 
 }  // namespace mailrace::engine

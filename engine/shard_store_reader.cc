@@ -5,8 +5,7 @@
 
 namespace mailrace::engine {
 
-StoreReadThread::StoreReadThread(queue::Store* store)
-    : store_(store), thread_([this] { Run(); }) {}
+StoreReadThread::StoreReadThread(queue::Store* store) : store_(store), thread_([this] { Run(); }) {}
 
 StoreReadThread::~StoreReadThread() {
   {
@@ -50,8 +49,7 @@ void ShardStoreReader::ReadChunk(QueueId id, uint32_t chunk,
                                  std::function<void(absl::StatusOr<std::string>)> answer) {
   thread_->Enqueue(
       [id, chunk, shard = shard_, answer = std::move(answer)](queue::Store* store) mutable {
-        auto result =
-            std::make_shared<absl::StatusOr<std::string>>(store->ReadChunk(id, chunk));
+        auto result = std::make_shared<absl::StatusOr<std::string>>(store->ReadChunk(id, chunk));
         shard->Post([answer = std::move(answer), result] { answer(std::move(*result)); });
       });
 }

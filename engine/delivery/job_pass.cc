@@ -1,0 +1,90 @@
+#include "engine/delivery/job_pass.h"
+
+#include <algorithm>
+
+#include "base/address.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+std::string NotifyValue(uint8_t notify) {
+  if ((notify & queue::kNotifyNever) != 0) return "NEVER";
+  std::string value;
+  const auto add = [&](uint8_t bit, std::string_view word) {
+    if ((notify & bit) == 0) return;
+    if (!value.empty()) value += ',';
+    value += word;
+  };
+  add(queue::kNotifySuccess, "SUCCESS");
+  add(queue::kNotifyFailure, "FAILURE");
+  add(queue::kNotifyDelay, "DELAY");
+  return value;
+}
+
+// "rfc822;user+tag@example.com" -> "rfc822;user+2Btag@example.com". The address part of
+// a utf-8 ORCPT is kept as it is: RFC 6533 has its own encoding, applied at intake.
+std::string OrcptValue(const std::string& orcpt) {
+  const size_t semicolon = orcpt.find(';');
+  if (semicolon == std::string::npos) return {};
+  return orcpt.substr(0, semicolon + 1) +
+         EncodeXtext(std::string_view(orcpt).substr(semicolon + 1));
+}
+
+std::string_view RetValue(queue::Ret ret) {
+  switch (ret) {
+    case queue::Ret::kUnset:
+      return {};
+    case queue::Ret::kFull:
+      return "FULL";
+    case queue::Ret::kHeaders:
+      return "HDRS";
+  }
+  return {};
+}
+
+}  // namespace
+
+JobPass::JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message,
+                 std::vector<uint32_t> recipients, int recipients_per_transaction, Loop* loop,
+                 ContentReader* reader)
+    : job_(job),
+      message_(std::move(message)),
+      recipients_(std::move(recipients)),
+      per_transaction_(static_cast<size_t>(std::max(1, recipients_per_transaction))),
+      loop_(loop),
+      reader_(reader) {}
+
+DeliveryTransaction* JobPass::NextTransaction() {
+  if (next_ >= recipients_.size()) return nullptr;
+  const queue::Envelope& envelope = message_->envelope();
+  auto transaction =
+      std::make_unique<DeliveryTransaction>(this, TransactionContent(message_, loop_, reader_));
+  transaction->reverse_path = envelope.reverse_path;
+  transaction->octets = envelope.octets;
+  transaction->eight_bit = envelope.eight_bit;
+  transaction->smtputf8 = envelope.smtputf8;
+  transaction->ret = RetValue(envelope.ret);
+  transaction->envid = EncodeXtext(envelope.envid);
+  const size_t end = std::min(recipients_.size(), next_ + per_transaction_);
+  transaction->recipients.reserve(end - next_);
+  for (; next_ < end; ++next_) {
+    const queue::Recipient& recipient = envelope.recipients[recipients_[next_]];
+    transport::smtp::OutgoingRecipient out;
+    out.forward_path = recipient.address;
+    out.notify = NotifyValue(recipient.notify);
+    out.orcpt = OrcptValue(recipient.orcpt);
+    out.index = recipients_[next_];
+    transaction->recipients.push_back(std::move(out));
+  }
+  ++out_;
+  transactions_.push_back(std::move(transaction));
+  return transactions_.back().get();
+}
+
+void JobPass::Abandon() {
+  if (next_ < recipients_.size()) any_untried = true;
+  next_ = recipients_.size();
+}
+
+}  // namespace mailrace::engine

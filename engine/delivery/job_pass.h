@@ -1,0 +1,84 @@
+// One try at one job: the recipients that one message still owes one nexthop, cut into
+// transactions, and what became of them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/content_reader.h"
+#include "engine/delivery/transaction_content.h"
+#include "engine/outcome.h"
+#include "engine/queued_message.h"
+#include "queue/scheduler.h"
+#include "transport/smtp/transaction.h"
+
+namespace mailrace::engine {
+
+class JobPass;
+
+// A transaction with one slice of the recipients. Owned by its pass.
+class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
+ public:
+  DeliveryTransaction(JobPass* pass, TransactionContent content)
+      : pass_(pass), content_(std::move(content)) {}
+  JobPass* pass() const { return pass_; }
+
+  Task<absl::StatusOr<std::string_view>> NextChunk() override { return content_.Next(); }
+  void Rewind() override { content_.Rewind(); }
+
+ private:
+  JobPass* pass_;
+  TransactionContent content_;
+};
+
+// A recipient that failed for good in this pass; told to the sender at its end.
+struct FailedRecipient {
+  uint32_t index = 0;
+  EnhancedStatus status;
+  std::string text;
+  std::string remote_mta;
+};
+
+class JobPass {
+ public:
+  JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message, std::vector<uint32_t> recipients,
+          int recipients_per_transaction, Loop* loop, ContentReader* reader);
+
+  // Null when every recipient was handed out.
+  DeliveryTransaction* NextTransaction();
+  void TransactionFinished() { --out_; }
+  // Nothing is handed out and nothing is left to hand out.
+  bool finished() const { return out_ == 0 && next_ >= recipients_.size(); }
+  // The session is gone: what was not handed out stays untried.
+  void Abandon();
+
+  queue::Job* job() const { return job_; }
+  const std::shared_ptr<QueuedMessage>& message() const { return message_; }
+  const std::vector<uint32_t>& recipients() const { return recipients_; }
+
+  // --- Filled by whoever judges the recipients. ---
+  std::vector<uint32_t> delivered;  // Of transactions whose record is not yet written.
+  std::vector<FailedRecipient> failed;
+  bool any_deferred = false;
+  bool any_untried = false;
+  std::string deferral_text;
+
+  MonoTime taken;      // Handed to a session.
+  MonoTime connected;  // The session stood; `taken` or earlier for a reused one.
+
+ private:
+  queue::Job* job_;
+  std::shared_ptr<QueuedMessage> message_;
+  std::vector<uint32_t> recipients_;
+  size_t per_transaction_;
+  size_t next_ = 0;
+  int out_ = 0;
+  Loop* loop_;
+  ContentReader* reader_;
+  std::vector<std::unique_ptr<DeliveryTransaction>> transactions_;
+};
+
+}  // namespace mailrace::engine

@@ -1,0 +1,337 @@
+#include "engine/outcome_recorder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/sync.h"
+#include "engine/failure_notice.h"
+#include "engine/logs/log_lines.h"
+#include "fmt/format.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+// How long a commit that failed for want of space waits before it is tried again.
+constexpr absl::Duration kSpaceRetryDelay = absl::Seconds(1);
+
+// Stages are measured on the monotonic clock and logged by the wall clock.
+absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now() - t); }
+
+}  // namespace
+
+// Outcomes of one message on their way to the disk. Owns itself until they are there.
+class OutcomeRecorder::Request final : public queue::CommitRequest {
+ public:
+  Request(OutcomeRecorder* recorder, std::shared_ptr<QueuedMessage> about)
+      : CommitRequest(recorder->context_->commit_sink),
+        recorder_(recorder),
+        message_(std::move(about)),
+        again_([this] { Again(); }) {
+    urgent = false;
+  }
+
+  uint32_t recipients = 0;  // Whose outcome becomes durable with this.
+  bool removes = false;     // The message's records go.
+  bool defers = false;      // The job was deferred: its message may leave memory then.
+  std::shared_ptr<QueuedMessage> notice;
+
+  void Done() override {
+    ShardContext& context = *recorder_->context_;
+    if (absl::IsResourceExhausted(status)) {
+      // What was sent stays sent; only its record waits for space (reliability.md 5.1).
+      if (!retrying_) {
+        retrying_ = true;
+        ++recorder_->retrying_;
+        context.logger->Warning("qmgr", fmt::format("{}: cannot record outcome: {}; will try again",
+                                                    message_->id().ToString(), status.ToString()));
+      }
+      context.loop->timers().Arm(&again_, context.loop->now() + kSpaceRetryDelay);
+      return;
+    }
+    if (!status.ok()) {
+      context.fatal(status);
+      return;
+    }
+    if (retrying_) --recorder_->retrying_;
+    context.stats->uncommitted_outcomes.Subtract(recipients);
+    if (removes) recorder_->Removed(*message_);
+    if (defers) recorder_->EvictDeferred(message_->id());
+    if (notice != nullptr) recorder_->enqueue_(std::move(notice));
+    delete this;
+  }
+
+ private:
+  void Again() {
+    status = absl::OkStatus();
+    recorder_->context_->committer->Submit(this);
+  }
+
+  OutcomeRecorder* const recorder_;
+  const std::shared_ptr<QueuedMessage> message_;
+  CallbackTimer again_;
+  bool retrying_ = false;
+};
+
+void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
+  context_->stats->uncommitted_outcomes.Add(request->recipients);
+  // Given back through the commit sink; deletes itself in Done().
+  context_->committer->Submit(request.release());
+}
+
+void OutcomeRecorder::LogRecipient(const JobPass& pass, uint32_t recipient,
+                                   const Disposition& disposition, const TransactionFacts& facts) {
+  const Loop& loop = *context_->loop;
+  const queue::Envelope& envelope = pass.message()->envelope();
+  logs::DeliveryLine line;
+  line.queue_id = envelope.id.ToString();
+  line.recipient = envelope.recipients[recipient].address;
+  line.relay = facts.relay;
+  line.connection_uses = facts.uses;
+  line.stamps.arrival = envelope.arrival;
+  line.stamps.active = WallOf(loop, pass.job()->ready_since);
+  line.stamps.handed_off = WallOf(loop, pass.taken);
+  line.stamps.connection_up = WallOf(loop, std::max(pass.connected, pass.taken));
+  line.stamps.done = loop.wall();
+  line.dsn = disposition.status;
+  line.text = disposition.text;
+  switch (disposition.kind) {
+    case Disposition::Kind::kDelivered:
+      line.status = logs::DeliveryStatus::kSent;
+      break;
+    case Disposition::Kind::kFailed:
+      line.status = logs::DeliveryStatus::kBounced;
+      break;
+    case Disposition::Kind::kDeferred:
+    case Disposition::Kind::kUntried:
+      line.status = logs::DeliveryStatus::kDeferred;
+      break;
+  }
+  context_->logger->Info("smtp", logs::FormatDelivery(line, context_->settings->log_style));
+}
+
+void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction,
+                                          const TransactionFacts& facts) {
+  JobPass* pass = transaction->pass();
+  ShardStats& stats = *context_->stats;
+  const MonoTime now = context_->loop->now();
+  for (const transport::smtp::OutgoingRecipient& recipient : transaction->recipients) {
+    Disposition disposition = JudgeRecipient(recipient, transaction->failure, facts.relay,
+                                             context_->settings->soft_bounce);
+    if (disposition.kind == Disposition::Kind::kUntried) {
+      pass->any_untried = true;
+      continue;
+    }
+    LogRecipient(*pass, recipient.index, disposition, facts);
+    switch (disposition.kind) {
+      case Disposition::Kind::kDelivered:
+        stats.delivered.Add();
+        pass->delivered.push_back(recipient.index);
+        break;
+      case Disposition::Kind::kFailed:
+        stats.failed.Add();
+        pass->failed.push_back(
+            {recipient.index, disposition.status, std::move(disposition.text), facts.relay.host});
+        break;
+      default:
+        stats.deferred.Add();
+        if (disposition.uncertain) stats.uncertain.Add();
+        pass->any_deferred = true;
+        pass->deferral_text = std::move(disposition.text);
+    }
+  }
+  stats.transaction_time.Record(now - pass->taken);
+  if (!pass->delivered.empty()) {
+    stats.delivery_time.Record(context_->loop->wall() - pass->message()->envelope().arrival);
+  }
+  // More transactions of this pass are under way: what is done need not wait for them.
+  if (!pass->finished() && !pass->delivered.empty()) {
+    auto request = std::make_unique<Request>(this, pass->message());
+    AddDelivered(pass, request.get());
+    Submit(std::move(request));
+  }
+}
+
+void OutcomeRecorder::AddDelivered(JobPass* pass, Request* request) {
+  QueuedMessage& message = *pass->message();
+  for (const uint32_t index : pass->delivered) {
+    message.MarkFinal(index);
+    ++request->recipients;
+  }
+  if (message.pending_count() > 0) {
+    for (const uint32_t index : pass->delivered) {
+      request->writes.PutDone(message.id(), index, queue::Final::kDelivered);
+      message.done_indices().push_back(index);
+    }
+  }
+  pass->delivered.clear();
+}
+
+void OutcomeRecorder::AddRemoval(QueuedMessage* message, Request* request) {
+  request->writes.RemoveMessage(message->id(), message->envelope().chunks, message->done_indices(),
+                                message->has_retry());
+  request->removes = true;
+}
+
+void OutcomeRecorder::PassFinished(std::unique_ptr<JobPass> pass) {
+  QueuedMessage& message = *pass->message();
+  const bool over = context_->settings->retry.Expired(
+      message.envelope().arrival, context_->loop->wall(), message.envelope().reverse_path.empty());
+  if (pass->any_deferred && over) ExpirePending(pass.get());
+  if (!pass->failed.empty()) {
+    context_->tasks->Spawn(FailAndNotify(std::move(pass)));
+    return;
+  }
+  Conclude(std::move(pass), nullptr);
+}
+
+// Writes what the pass brought and gives its job back.
+void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request) {
+  QueuedMessage& message = *pass->message();
+  if (request == nullptr) request = std::make_unique<Request>(this, pass->message());
+  AddDelivered(pass.get(), request.get());
+  const bool owed = std::any_of(pass->recipients().begin(), pass->recipients().end(),
+                                [&](uint32_t index) { return message.pending(index); });
+  queue::Job* job = pass->job();
+  if (!owed) {
+    context_->scheduler->Finish(job);
+  } else if (pass->any_deferred) {
+    const absl::Time wall = context_->loop->wall();
+    queue::RetryState& retry = message.retry();
+    ++retry.attempts;
+    retry.next_attempt = context_->settings->retry.NextAttempt(message.envelope().arrival, wall);
+    retry.last_reason = pass->deferral_text.substr(0, 1024);
+    request->writes.PutRetry(message.id(), retry);
+    message.set_has_retry();
+    request->defers = true;
+    context_->scheduler->Defer(job, context_->loop->now() + (retry.next_attempt - wall));
+    context_->rearm();
+  } else {
+    context_->scheduler->Release(job, context_->loop->now());
+  }
+  if (message.pending_count() == 0) AddRemoval(&message, request.get());
+  if (!request->writes.empty()) Submit(std::move(request));
+}
+
+void OutcomeRecorder::ExpirePending(JobPass* pass) {
+  const QueuedMessage& message = *pass->message();
+  const auto known = [&](uint32_t index) {
+    return std::find(pass->delivered.begin(), pass->delivered.end(), index) !=
+               pass->delivered.end() ||
+           std::any_of(pass->failed.begin(), pass->failed.end(),
+                       [index](const FailedRecipient& f) { return f.index == index; });
+  };
+  context_->logger->Info(
+      "qmgr", logs::ExpiredLine(message.id().ToString(), message.envelope().reverse_path));
+  for (const uint32_t index : pass->recipients()) {
+    if (!message.pending(index) || known(index)) continue;
+    context_->stats->expired.Add();
+    pass->failed.push_back(
+        {index, EnhancedStatus{4, 4, 7},
+         pass->deferral_text.empty() ? "delivery time expired" : pass->deferral_text, ""});
+  }
+  pass->any_deferred = false;
+}
+
+Task<void> OutcomeRecorder::FailAndNotify(std::unique_ptr<JobPass> pass) {
+  const std::shared_ptr<QueuedMessage> message = pass->message();
+  std::string loaded;
+  std::string_view head;
+  if (message->content() != nullptr) {
+    head = *message->content();
+  } else if (message->envelope().chunks > 0) {
+    OneShot<absl::StatusOr<std::string>> answer(context_->loop);
+    context_->reader->ReadChunk(message->id(), 0, [&answer](absl::StatusOr<std::string> chunk) {
+      answer.Set(std::move(chunk));
+    });
+    absl::StatusOr<std::string> chunk = co_await answer;
+    if (chunk.ok()) {
+      loaded = *std::move(chunk);
+      head = loaded;
+    } else {
+      context_->logger->Warning("bounce",
+                                fmt::format("{}: content for the notice cannot be read: {}",
+                                            message->id().ToString(), chunk.status().ToString()));
+    }
+  }
+  auto request = std::make_unique<Request>(this, message);
+  std::optional<FailureNotice> notice = MakeFailureNotice(*context_, *message, pass->failed, head);
+  if (notice) {
+    request->writes.PutChunk(notice->envelope.id, 0, notice->content);
+    request->writes.PutMessage(notice->envelope);
+    context_->logger->Info("bounce", logs::NotificationLine(message->id().ToString(),
+                                                            logs::Notification::kSenderFailure,
+                                                            notice->envelope.id.ToString()));
+    context_->stats->dsn_sent.Add();
+    request->notice = std::make_shared<QueuedMessage>(std::move(notice->envelope));
+    request->notice->set_content(std::move(notice->content));
+  }
+  // The failures and the notice about them are one atomic batch: a crash leaves both or
+  // neither (reliability.md D-12).
+  for (const FailedRecipient& failed : pass->failed) {
+    message->MarkFinal(failed.index);
+    ++request->recipients;
+  }
+  if (message->pending_count() > pass->delivered.size()) {
+    for (const FailedRecipient& failed : pass->failed) {
+      request->writes.PutDone(message->id(), failed.index, queue::Final::kFailed);
+      message->done_indices().push_back(failed.index);
+    }
+  }
+  pass->failed.clear();
+  Conclude(std::move(pass), std::move(request));
+}
+
+void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
+                                  const std::optional<logs::Peer>& relay) {
+  const QueuedMessage& message = *pass->message();
+  Disposition disposition;
+  disposition.status = trouble.status;
+  disposition.text = trouble.text;
+  const TransactionFacts facts{relay.value_or(logs::Peer{}), 1};
+  for (const uint32_t index : pass->recipients()) {
+    if (!message.pending(index)) continue;
+    LogRecipient(*pass, index, disposition, facts);
+    context_->stats->deferred.Add();
+  }
+  if (context_->settings->retry.Expired(message.envelope().arrival, context_->loop->wall(),
+                                        message.envelope().reverse_path.empty())) {
+    pass->deferral_text = trouble.text;
+    ExpirePending(pass.get());
+    context_->tasks->Spawn(FailAndNotify(std::move(pass)));
+    return;
+  }
+  context_->scheduler->Release(pass->job(), context_->loop->now());
+}
+
+void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status,
+                                 const std::string& text) {
+  const QueuedMessage& message = *pass->message();
+  Disposition disposition;
+  disposition.kind = Disposition::Kind::kFailed;
+  disposition.status = status;
+  disposition.text = text;
+  pass->Abandon();
+  pass->any_untried = false;
+  for (const uint32_t index : pass->recipients()) {
+    if (!message.pending(index)) continue;
+    LogRecipient(*pass, index, disposition, TransactionFacts{});
+    context_->stats->failed.Add();
+    pass->failed.push_back({index, status, text, ""});
+  }
+  context_->tasks->Spawn(FailAndNotify(std::move(pass)));
+}
+
+void OutcomeRecorder::Removed(const QueuedMessage& message) {
+  context_->stats->removed_messages.Add();
+  context_->logger->Info("qmgr", logs::RemovedLine(message.id().ToString()));
+}
+
+void OutcomeRecorder::EvictDeferred(QueueId id) {
+  // Its state is on disk now: it may be read from there when it is due.
+  context_->scheduler->ForEachOf(id, [](queue::Job* job) {
+    if (job->state == queue::Job::State::kDeferred) job->message.reset();
+  });
+}
+
+}  // namespace mailrace::engine

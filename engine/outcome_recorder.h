@@ -1,0 +1,69 @@
+// Makes what became of recipients durable and visible: log lines, records in the next
+// group commit, failure notices in the same atomic batch as the failure they report,
+// the job's way back into the scheduler. Lives on one shard.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/task.h"
+#include "engine/delivery/job_pass.h"
+#include "engine/outcome.h"
+#include "engine/shard_context.h"
+
+namespace mailrace::engine {
+
+// Who a transaction was with, for its log lines.
+struct TransactionFacts {
+  logs::Peer relay;   // Without a host: "relay=none".
+  uint32_t uses = 1;  // Of the connection, this one included.
+};
+
+class OutcomeRecorder {
+ public:
+  // `enqueue` takes a message that just became durable (a notice) into the shard.
+  OutcomeRecorder(ShardContext* context,
+                  std::function<void(std::shared_ptr<QueuedMessage>)> enqueue)
+      : context_(context), enqueue_(std::move(enqueue)) {}
+
+  // Judges and logs every recipient of a finished transaction.
+  void TransactionFinished(const DeliveryTransaction* transaction, const TransactionFacts& facts);
+
+  // The pass is over (pass->finished()): writes what is not yet written and gives the
+  // job back to the scheduler. Deferred if any recipient was, ready again if some were
+  // merely untried, gone if nothing is owed any more.
+  void PassFinished(std::unique_ptr<JobPass> pass);
+
+  // No session could be had: logs the pass's recipients as deferred. The destination is
+  // at fault, not the mail: the job goes back to its line uncharged.
+  void PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
+                   const std::optional<logs::Peer>& relay);
+
+  // Every pending recipient fails for good without a session (null MX, expired while the
+  // destination was dead).
+  void PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status, const std::string& text);
+
+  // Outcomes whose commit failed for want of space and is tried again: while there are
+  // any, nothing new should be sent (a full disk must not pile up duplicates).
+  bool blocked() const { return retrying_ > 0; }
+
+ private:
+  class Request;
+  void LogRecipient(const JobPass& pass, uint32_t recipient, const Disposition& disposition,
+                    const TransactionFacts& facts);
+  void AddDelivered(JobPass* pass, Request* request);
+  void AddRemoval(QueuedMessage* message, Request* request);
+  void ExpirePending(JobPass* pass);
+  Task<void> FailAndNotify(std::unique_ptr<JobPass> pass);
+  void Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request);
+  void EvictDeferred(QueueId id);
+  void Removed(const QueuedMessage& message);
+  void Submit(std::unique_ptr<Request> request);
+
+  ShardContext* context_;
+  std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
+  size_t retrying_ = 0;
+};
+
+}  // namespace mailrace::engine

@@ -1,0 +1,77 @@
+// One configuration as the shards work by it: an immutable snapshot made from main.cf
+// and its tables (engine/settings_from_config), replaced as a whole on reload.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/socket_address.h"
+#include "engine/intake/intake_options.h"
+#include "engine/logs/log_lines.h"
+#include "engine/logs/tls_lines.h"
+#include "engine/routing/destination_policy.h"
+#include "queue/retry_schedule.h"
+#include "queue/scheduler.h"
+#include "transport/resolver.h"
+#include "transport/smtp/client_session.h"
+
+namespace mailrace::engine {
+
+struct Settings {
+  uint64_t generation = 0;  // Counts reloads.
+
+  // Who we are.
+  std::string myhostname = "localhost";
+  std::string mail_name = "Mailrace";
+  std::string helo_name = "localhost";
+
+  // Where mail goes. Empty relayhost: to the recipients' domains by MX.
+  std::string relayhost;
+  uint16_t default_port = 25;
+  bool delivery_deferred = false;  // defer_transports names smtp: queue, send nothing.
+
+  // Policy of TLS, trust and credentials for each destination.
+  std::shared_ptr<const DestinationPolicy> policy;
+
+  // Sessions.
+  transport::smtp::ClientTimeouts timeouts;
+  absl::Duration connect_timeout = absl::Seconds(30);
+  bool connection_reuse = true;  // smtp_connection_cache_on_demand
+  absl::Duration connection_cache_time_limit = absl::Seconds(2);
+  absl::Duration connection_reuse_time_limit = absl::Seconds(300);
+  uint32_t connection_reuse_count_limit = 0;  // 0: none.
+  absl::Duration tls_session_timeout = absl::Hours(1);
+  bool use_mx = true;  // disable_dns_lookups = no
+  int mx_address_limit = 5;
+  int mx_session_limit = 2;
+  transport::Resolver::Family family = transport::Resolver::Family::kAny;
+  std::optional<IpAddress> bind_address;
+  std::optional<IpAddress> bind_address6;
+  absl::Duration sasl_failure_pause = absl::Seconds(300);
+
+  // The queue.
+  queue::RetrySchedule retry;
+  queue::DestinationLimits limits;  // Of one shard.
+  bool soft_bounce = false;
+  uint64_t memory_octets_max = 512ull << 20;  // Of one shard.
+  uint64_t free_space_reserve = 64ull << 20;  // Below this much free space: 452.
+  uint64_t message_octets_max = 10'240'000;
+
+  // Notices.
+  size_t bounce_octets_max = 50'000;
+
+  // Intake.
+  IntakeOptions intake;
+
+  // Logs.
+  logs::LogStyle log_style = logs::LogStyle::kPostfix;
+  logs::TlsLog tls_log;
+};
+
+}  // namespace mailrace::engine

@@ -1,0 +1,351 @@
+#include "engine/shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/sync.h"
+#include "engine/logs/log_lines.h"
+#include "fmt/format.h"
+
+namespace mailrace::engine {
+
+// A change somebody waits for.
+class Shard::CommitWait final : public queue::CommitRequest {
+ public:
+  CommitWait(queue::CommitSink* sink, Loop* loop) : CommitRequest(sink), done_(loop) {}
+  void Done() override { done_.Set(status); }
+  OneShot<absl::Status>& done() { return done_; }
+
+ private:
+  OneShot<absl::Status> done_;
+};
+
+namespace {
+
+// Removal of records that nobody waits for and whose failure costs only space: the next
+// start removes what no message owns.
+class Cleanup final : public queue::CommitRequest {
+ public:
+  explicit Cleanup(queue::CommitSink* sink) : CommitRequest(sink) { urgent = false; }
+  void Done() override { delete this; }
+};
+
+}  // namespace
+
+Shard::Shard(ShardContext context, uint64_t highest_id)
+    : context_(std::move(context)),
+      scheduler_(context_.settings->limits),
+      tasks_(context_.loop),
+      ids_(context_.shard, highest_id),
+      recorder_(&context_,
+                [this](std::shared_ptr<QueuedMessage> message) {
+                  Enqueue(std::move(message), absl::InfinitePast());
+                }),
+      tick_([this] { Tick(); }) {
+  context_.scheduler = &scheduler_;
+  context_.tasks = &tasks_;
+  context_.ids = &ids_;
+  context_.stats = &stats_;
+  context_.tls_sessions = &tls_sessions_;
+  context_.rearm = [this] { ArmTick(); };
+  scheduler_.set_on_ready([this](queue::NexthopQueue* nexthop) { Pump(nexthop); });
+}
+
+Shard::~Shard() = default;
+
+QueueId Shard::NewId() { return ids_.Next(context_.loop->wall()); }
+
+absl::Status Shard::Admit(uint64_t octets) {
+  if (draining_) return absl::UnavailableError("shutting down");
+  const Settings& settings = *context_.settings;
+  // Room for this message, for the outcomes of all others and for RocksDB's own flushes.
+  const uint64_t need =
+      settings.free_space_reserve + std::max(octets, settings.message_octets_max) * 3 / 2;
+  if (context_.free_octets != nullptr && context_.free_octets() < need) {
+    return absl::ResourceExhaustedError("insufficient space on the queue's file system");
+  }
+  if (recorder_.blocked()) {
+    return absl::ResourceExhaustedError("outcomes wait for space on the queue's file system");
+  }
+  return absl::OkStatus();
+}
+
+Task<absl::Status> Shard::Commit(queue::WriteSet writes) {
+  CommitWait wait(context_.commit_sink, context_.loop);
+  wait.writes = std::move(writes);
+  context_.committer->Submit(&wait);
+  const absl::Status status = co_await wait.done();
+  if (!status.ok() && !absl::IsResourceExhausted(status)) context_.fatal(status);
+  co_return status;
+}
+
+Task<absl::Status> Shard::PutChunk(QueueId id, uint32_t chunk, queue::Octets content) {
+  queue::WriteSet writes;
+  writes.PutChunk(id, chunk, std::move(content));
+  const absl::Status status = co_await Commit(std::move(writes));
+  co_return status;
+}
+
+void Shard::Abandon(QueueId id, uint32_t chunks) {
+  if (chunks == 0) return;
+  auto cleanup = std::make_unique<Cleanup>(context_.commit_sink);
+  cleanup->writes.RemoveChunks(id, chunks);
+  context_.committer->Submit(cleanup.release());
+}
+
+Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_chunk) {
+  const MonoTime begun = context_.loop->now();
+  queue::WriteSet writes;
+  if (envelope.chunks > 0) writes.PutChunk(envelope.id, envelope.chunks - 1, last_chunk);
+  writes.PutMessage(envelope);
+  const absl::Status status = co_await Commit(std::move(writes));
+  if (!status.ok()) {
+    stats_.intake_refused.Add();
+    co_return status;
+  }
+  stats_.commit_time.Record(context_.loop->clock().Mono() - begun);
+  stats_.accepted_messages.Add();
+  stats_.accepted_recipients.Add(envelope.recipients.size());
+  stats_.accepted_octets.Add(envelope.octets);
+  auto message = std::make_shared<QueuedMessage>(std::move(envelope));
+  if (!message->streamed()) message->set_content(std::move(last_chunk));
+  Enqueue(std::move(message), absl::InfinitePast());
+  co_return absl::OkStatus();
+}
+
+std::string Shard::Route(const queue::Recipient& recipient) const {
+  const Settings& settings = *context_.settings;
+  if (!settings.relayhost.empty()) return settings.relayhost;
+  const size_t at = recipient.address.rfind('@');
+  return at == std::string::npos ? settings.myhostname : recipient.address.substr(at + 1);
+}
+
+void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_attempt) {
+  const queue::Envelope& envelope = message->envelope();
+  context_.logger->Info("qmgr", logs::ActiveLine(envelope.id.ToString(), envelope.reverse_path,
+                                                 envelope.octets, envelope.recipients.size()));
+  const MonoTime now = context_.loop->now();
+  const absl::Time wall = context_.loop->wall();
+  MonoTime due = next_attempt <= wall ? now : now + (next_attempt - wall);
+  // defer_transports: kept, not tried, until the configuration says otherwise or an
+  // operator flushes.
+  if (context_.settings->delivery_deferred) due = MonoTime::Infinite();
+  TakeMemory(message.get());
+  const bool keep = memory_octets_ <= context_.settings->memory_octets_max &&
+                    !context_.settings->delivery_deferred;
+  // Grouped by nexthop; with a relayhost there is one.
+  std::vector<std::pair<std::string, uint32_t>> nexthops;
+  for (const queue::Recipient& recipient : envelope.recipients) {
+    std::string nexthop = Route(recipient);
+    const auto it = std::find_if(nexthops.begin(), nexthops.end(),
+                                 [&](const auto& entry) { return entry.first == nexthop; });
+    if (it == nexthops.end()) {
+      nexthops.emplace_back(std::move(nexthop), 1);
+    } else {
+      ++it->second;
+    }
+  }
+  for (const auto& [nexthop, recipients] : nexthops) {
+    queue::Job* job = scheduler_.Add(envelope.id, nexthop, keep ? message : nullptr, recipients,
+                                     envelope.priority, due, now);
+    Pump(job->nexthop);
+  }
+  ArmTick();
+}
+
+void Shard::TakeMemory(QueuedMessage* message) {
+  const size_t octets = message->memory_octets();
+  memory_octets_ += octets;
+  stats_.memory_octets.Set(memory_octets_);
+  message->OnRelease([this, octets] {
+    memory_octets_ -= octets;
+    stats_.memory_octets.Set(memory_octets_);
+  });
+}
+
+void Shard::Recover(const RecoveredJob& job) {
+  const MonoTime now = context_.loop->now();
+  const absl::Time wall = context_.loop->wall();
+  MonoTime due =
+      job.next_attempt <= wall
+          ? now
+          : now + std::min(job.next_attempt - wall, context_.settings->retry.maximal_backoff);
+  if (context_.settings->delivery_deferred) due = MonoTime::Infinite();
+  scheduler_.Add(job.id, job.nexthop, nullptr, job.recipients, job.priority, due, now, job.held);
+  ArmTick();
+}
+
+void Shard::Pump(queue::NexthopQueue* nexthop) {
+  if (draining_ || nexthop->ready() == 0 || nexthop->suspended(context_.loop->now())) return;
+  if (destinations_.size() >= kDestinationsKept) ForgetIdleDestinations();
+  std::unique_ptr<Destination>& destination = destinations_[nexthop->name()];
+  if (destination == nullptr) {
+    destination = std::make_unique<Destination>(&context_, &recorder_, static_cast<JobFeed*>(this),
+                                                nexthop->name());
+  }
+  destination->Pump();
+}
+
+void Shard::ForgetIdleDestinations() {
+  for (auto it = destinations_.begin(); it != destinations_.end();) {
+    const auto here = it++;
+    if (here->second->idle()) destinations_.erase(here);
+  }
+}
+
+std::unique_ptr<JobPass> Shard::Next(const std::string& nexthop_name) {
+  if (draining_) return nullptr;
+  queue::NexthopQueue* nexthop = scheduler_.FindNexthop(nexthop_name);
+  if (nexthop == nullptr) return nullptr;
+  const MonoTime now = context_.loop->now();
+  while (loads_ < kLoadsMax) {
+    queue::Job* job = nexthop->Take(now);
+    if (job == nullptr) return nullptr;
+    if (job->message == nullptr) {
+      Load(job);
+      continue;
+    }
+    std::unique_ptr<JobPass> pass = BeginPass(job);
+    if (pass != nullptr) return pass;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
+  auto message = std::static_pointer_cast<QueuedMessage>(job->message);
+  const std::string& here = job->nexthop->name();
+  std::vector<uint32_t> recipients;
+  std::vector<std::pair<std::string, uint32_t>> elsewhere;
+  const queue::Envelope& envelope = message->envelope();
+  for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
+    if (!message->pending(i)) continue;
+    std::string nexthop = Route(envelope.recipients[i]);
+    if (nexthop == here) {
+      recipients.push_back(i);
+    } else {
+      elsewhere.emplace_back(std::move(nexthop), 1);
+    }
+  }
+  const MonoTime now = context_.loop->now();
+  // A reload may route recipients elsewhere than when the job was made.
+  for (const auto& [nexthop, count] : elsewhere) {
+    bool known = false;
+    scheduler_.ForEachOf(envelope.id, [&known, &nexthop](queue::Job* other) {
+      known = known || other->nexthop->name() == nexthop;
+    });
+    if (!known) {
+      scheduler_.Add(envelope.id, nexthop, message, count, envelope.priority, now, now);
+    }
+  }
+  if (recipients.empty()) {
+    scheduler_.Finish(job);
+    return nullptr;
+  }
+  stats_.queue_time.Record(now - job->ready_since);
+  auto pass = std::make_unique<JobPass>(job, std::move(message), std::move(recipients),
+                                        context_.settings->limits.recipient_limit, context_.loop,
+                                        context_.reader);
+  pass->taken = now;
+  return pass;
+}
+
+void Shard::Load(queue::Job* job) {
+  ++loads_;
+  context_.reader->ReadMessage(job->id, [this, job](absl::StatusOr<queue::RecoveredMessage> found) {
+    Loaded(job, std::move(found));
+  });
+}
+
+void Shard::Loaded(queue::Job* job, absl::StatusOr<queue::RecoveredMessage> found) {
+  if (!found.ok()) {
+    LoadFailed(job, found.status());
+    return;
+  }
+  // Another job of this message may have it in memory: there must be only one.
+  std::shared_ptr<queue::MessageHandle> known;
+  scheduler_.ForEachOf(job->id, [&known](queue::Job* other) {
+    if (other->message != nullptr) known = other->message;
+  });
+  std::shared_ptr<QueuedMessage> message;
+  if (known != nullptr) {
+    message = std::static_pointer_cast<QueuedMessage>(known);
+  } else {
+    message = std::make_shared<QueuedMessage>(*std::move(found));
+  }
+  if (message->streamed() || message->content() != nullptr || message->envelope().chunks == 0) {
+    ContentLoaded(job, std::move(message), std::string());
+    return;
+  }
+  context_.reader->ReadChunk(job->id, 0,
+                             [this, job, message](absl::StatusOr<std::string> content) mutable {
+                               ContentLoaded(job, std::move(message), std::move(content));
+                             });
+}
+
+void Shard::ContentLoaded(queue::Job* job, std::shared_ptr<QueuedMessage> message,
+                          absl::StatusOr<std::string> content) {
+  if (!content.ok()) {
+    LoadFailed(job, content.status());
+    return;
+  }
+  --loads_;
+  if (!content->empty()) {
+    message->set_content(std::make_shared<const std::string>(*std::move(content)));
+  }
+  if (!message->counted()) TakeMemory(message.get());
+  job->message = std::move(message);
+  queue::NexthopQueue* nexthop = job->nexthop;
+  scheduler_.Release(job, context_.loop->now());
+  Pump(nexthop);
+}
+
+void Shard::LoadFailed(queue::Job* job, const absl::Status& status) {
+  --loads_;
+  // Never an empty or cut message (reliability.md 5.1): held until somebody looks.
+  context_.logger->Log(Severity::kError, "qmgr",
+                       fmt::format("{}: cannot be read, message is held: {}", job->id.ToString(),
+                                   status.ToString()));
+  scheduler_.Hold(job);
+}
+
+void Shard::ArmTick() {
+  const MonoTime wake = scheduler_.NextWake();
+  if (wake.infinite()) return;
+  if (tick_.armed() && tick_.deadline() <= wake) return;
+  context_.loop->timers().Arm(&tick_, wake);
+}
+
+void Shard::Tick() {
+  scheduler_.Advance(context_.loop->now());
+  ArmTick();
+}
+
+void Shard::Flush() {
+  scheduler_.FlushAll(context_.loop->now());
+  ArmTick();
+}
+
+void Shard::Reload(std::shared_ptr<const Settings> settings) {
+  const bool was_deferred = context_.settings->delivery_deferred;
+  context_.settings = std::move(settings);
+  scheduler_.set_limits(context_.settings->limits);
+  // Trust may have changed: nothing of the old configuration is resumed.
+  tls_sessions_.Clear();
+  if (was_deferred && !context_.settings->delivery_deferred) Flush();
+}
+
+void Shard::Drain() {
+  draining_ = true;
+  for (auto& [name, destination] : destinations_) destination->Drain();
+}
+
+void Shard::Cancel() {
+  draining_ = true;
+  for (auto& [name, destination] : destinations_) destination->Cancel();
+}
+
+bool Shard::idle() const { return tasks_.running() == 0; }
+
+Task<void> Shard::Join() { co_await tasks_.Join(); }
+
+}  // namespace mailrace::engine

@@ -1,0 +1,106 @@
+// One shard: the messages it accepted or was given at start, their scheduling, their
+// delivery, their end. Owns everything on its core; runs on whatever loop it is given —
+// a thread of its own in the engine, the simulator's in tests.
+//
+// Lives on one thread. Other threads reach it through its inbox.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/task.h"
+#include "engine/delivery/destination.h"
+#include "engine/intake/acceptor.h"
+#include "engine/outcome_recorder.h"
+#include "engine/queued_message.h"
+#include "engine/shard_context.h"
+#include "engine/shard_stats.h"
+#include "engine/tls_session_cache.h"
+#include "queue/scheduler.h"
+
+namespace mailrace::engine {
+
+// A job found in the store at start, without its message: that is read when it is due.
+struct RecoveredJob {
+  QueueId id;
+  std::string nexthop;
+  uint32_t recipients = 0;
+  uint8_t priority = 1;
+  bool held = false;
+  absl::Time next_attempt;  // Past: due now.
+};
+
+class Shard final : public Acceptor, private JobFeed {
+ public:
+  // `context` gives everything that comes from outside; the shard fills in its own
+  // parts. `highest_id`: of the store at start.
+  Shard(ShardContext context, uint64_t highest_id);
+  ~Shard() override;
+
+  // --- Acceptor. ---
+  QueueId NewId() override;
+  absl::Status Admit(uint64_t octets) override;
+  Task<absl::Status> PutChunk(QueueId id, uint32_t chunk, queue::Octets content) override;
+  Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk) override;
+  void Abandon(QueueId id, uint32_t chunks) override;
+
+  void Recover(const RecoveredJob& job);
+
+  // All deferred mail becomes due now, suspended destinations are tried again.
+  void Flush();
+  // From now on works by `settings`; sessions of the old ones end after what they do.
+  void Reload(std::shared_ptr<const Settings> settings);
+
+  // No new mail is taken from the queue; sessions finish what they sent.
+  void Drain();
+  // What is in flight is cut off (recipients after their final dot are uncertain).
+  void Cancel();
+  // Nothing is in flight any more.
+  bool idle() const;
+  // After Drain or Cancel, awaits that.
+  Task<void> Join();
+
+  queue::Scheduler& scheduler() { return scheduler_; }
+  const ShardStats& stats() const { return stats_; }
+  const ShardContext& context() const { return context_; }
+  ShardContext* mutable_context() { return &context_; }
+
+ private:
+  class CommitWait;
+  std::unique_ptr<JobPass> Next(const std::string& nexthop) override;
+  std::unique_ptr<JobPass> BeginPass(queue::Job* job);
+  Task<absl::Status> Commit(queue::WriteSet writes);
+  void Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_attempt);
+  void Load(queue::Job* job);
+  void Loaded(queue::Job* job, absl::StatusOr<queue::RecoveredMessage> found);
+  void ContentLoaded(queue::Job* job, std::shared_ptr<QueuedMessage> message,
+                     absl::StatusOr<std::string> content);
+  void LoadFailed(queue::Job* job, const absl::Status& status);
+  void Pump(queue::NexthopQueue* nexthop);
+  void ForgetIdleDestinations();
+  void Tick();
+  void ArmTick();
+  std::string Route(const queue::Recipient& recipient) const;
+  void TakeMemory(QueuedMessage* message);
+
+  static constexpr size_t kLoadsMax = 256;
+  static constexpr size_t kDestinationsKept = 1024;
+
+  ShardContext context_;
+  ShardStats stats_;
+  TlsSessionCache tls_sessions_;
+  queue::Scheduler scheduler_;
+  TaskScope tasks_;
+  QueueIdSource ids_;
+  OutcomeRecorder recorder_;
+  absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
+  CallbackTimer tick_;
+  size_t loads_ = 0;
+  bool draining_ = false;
+  uint64_t memory_octets_ = 0;
+};
+
+}  // namespace mailrace::engine

@@ -1,0 +1,56 @@
+// What the parts of one shard share. Everything is borrowed from whoever assembled the
+// shard — the engine with its threads, or a simulation without any — and outlives it.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "base/logger.h"
+#include "base/loop.h"
+#include "base/random.h"
+#include "base/sync.h"
+#include "engine/content_reader.h"
+#include "engine/queue_id_source.h"
+#include "engine/settings.h"
+#include "engine/shard_credentials.h"
+#include "engine/shard_stats.h"
+#include "engine/tls_session_cache.h"
+#include "queue/group_commit.h"
+#include "queue/scheduler.h"
+#include "transport/connection.h"
+#include "transport/resolver.h"
+
+namespace mailrace::engine {
+
+struct ShardContext {
+  int shard = 0;
+  int shards = 1;
+  Loop* loop = nullptr;
+  transport::Network* network = nullptr;
+  transport::Resolver* resolver = nullptr;
+  queue::Committer* committer = nullptr;
+  queue::CommitSink* commit_sink = nullptr;  // Gives requests back on this shard.
+  ContentReader* reader = nullptr;
+  Logger* logger = nullptr;
+  Random* random = nullptr;
+  CredentialPauses* credential_pauses = nullptr;  // All shards' together.
+  // The queue can no longer be trusted: says so and ends the process.
+  std::function<void(absl::Status)> fatal;
+  // Free octets on the queue's file system, kept fresh by another thread.
+  std::function<uint64_t()> free_octets;
+
+  // Replaced as a whole on reload; who needs one snapshot for a while copies the pointer.
+  std::shared_ptr<const Settings> settings;
+
+  // --- The shard's own. ---
+  queue::Scheduler* scheduler = nullptr;
+  TaskScope* tasks = nullptr;
+  QueueIdSource* ids = nullptr;
+  ShardStats* stats = nullptr;
+  TlsSessionCache* tls_sessions = nullptr;
+  // The scheduler's next deadline may have come nearer.
+  std::function<void()> rearm;
+};
+
+}  // namespace mailrace::engine

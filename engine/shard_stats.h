@@ -1,0 +1,46 @@
+// What one shard counted and measured. Written by the shard, read by `mailrace stats`.
+#pragma once
+
+#include "base/metrics.h"
+
+namespace mailrace::engine {
+
+struct ShardStats {
+  // Intake.
+  Counter accepted_messages;
+  Counter accepted_recipients;
+  Counter accepted_octets;
+  Counter intake_refused;  // Commits that failed: the client got a 4xx.
+
+  // Outcomes, in recipients.
+  Counter delivered;
+  Counter deferred;
+  Counter failed;
+  Counter expired;
+  Counter uncertain;
+  Counter dsn_sent;
+  Counter removed_messages;
+
+  // Sessions with relays.
+  Counter connects;
+  Counter connect_failures;
+  Counter sessions_open;  // Now.
+  Counter sessions_reused;
+  Counter tls_handshakes;
+  Counter tls_resumed;
+  Counter auth_successes;
+  Counter auth_failures;
+
+  // The queue now.
+  Counter memory_octets;         // Contents and envelopes held.
+  Counter uncommitted_outcomes;  // Recipients whose outcome is not durable: the bound K.
+
+  // Where a message's time goes.
+  Histogram commit_time;       // Submission to durable.
+  Histogram queue_time;        // Ready to taken.
+  Histogram connect_time;      // To a session that may send.
+  Histogram transaction_time;  // Taken to its last reply.
+  Histogram delivery_time;     // Accepted to delivered.
+};
+
+}  // namespace mailrace::engine
