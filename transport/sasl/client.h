@@ -20,7 +20,10 @@ struct Credentials {
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
-// Postfix's words of smtp_sasl_security_options.
+// Postfix's words of smtp_sasl_security_options, with the meaning that Cyrus SASL gives
+// them (SASL_SEC_*): noplaintext excludes PLAIN and LOGIN; noactive leaves SCRAM, as does
+// mutual_auth; nodictionary and forward_secrecy leave nothing, for every mechanism here
+// proves a password. noanonymous excludes nothing: ANONYMOUS is never used.
 struct SecurityOptions {
   bool noplaintext = false;
   bool noactive = false;
@@ -33,13 +36,16 @@ struct SecurityOptions {
 
 // The best mechanism that the server offers, the library has and `options` allow, or
 // empty. Order: SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN; with
-// `channel_binding` non-empty the -PLUS forms come first. Names compare without case.
+// `channel_binding_available` the -PLUS forms come first. Names compare without case.
+// EXTERNAL is never chosen: a client certificate alone asks for no AUTH.
 std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
                             bool channel_binding_available);
 
 class Client {
  public:
-  // `service_host` is the relay's name (GSASL_HOSTNAME), `channel_binding` may be empty.
+  // `service_host` is the relay's name. `channel_binding` is tls::Engine's, or empty.
+  // InvalidArgument: a mechanism that ChooseMechanism never returns; credentials without
+  // a user or with NUL, CR or LF in them; -PLUS without a binding.
   static absl::StatusOr<std::unique_ptr<Client>> Start(std::string_view mechanism,
                                                        const Credentials& credentials,
                                                        std::string_view service_host,
@@ -50,7 +56,8 @@ class Client {
   // Answers one challenge (decoded). The first call of a client-first mechanism has an
   // empty challenge. Error: the exchange must be cancelled ("*"): bad nonce, an
   // iteration count outside [4096, 250000] (more would stall a shard; a weaker one is
-  // a downgrade), wrong server signature …
+  // a downgrade), wrong server signature, a challenge above 12288 octets or after the
+  // end … Never holds a secret. The result may: wipe it once it is sent.
   virtual absl::StatusOr<std::string> Step(std::string_view challenge) = 0;
   // True once the mechanism is satisfied: a 235 before that is a failure.
   virtual bool complete() const = 0;
@@ -59,7 +66,7 @@ class Client {
 // The server's half, for mailrace-sink and submission AUTH.
 class Server {
  public:
-  // Returns the password of a user, or nothing.
+  // Returns the password of a user, or nothing. An empty password counts as nothing.
   using Lookup = std::function<std::optional<std::string>(std::string_view user)>;
   static std::vector<std::string> Mechanisms();
   static absl::StatusOr<std::unique_ptr<Server>> Start(std::string_view mechanism,
@@ -70,6 +77,7 @@ class Server {
     enum class State { kChallenge, kSuccess, kFailure } state;
     std::string challenge;  // Also the last server message with kSuccess (SCRAM's v=).
   };
+  // The first call has the initial response, or nothing where the client sent none.
   virtual Outcome Step(std::string_view response) = 0;
   virtual std::string user() const = 0;  // After kSuccess.
 };

@@ -1,0 +1,56 @@
+// Which mechanism to use: what the server offers, what the options allow, what binds
+// best to the TLS connection.
+#include <algorithm>
+#include <array>
+
+#include "base/text.h"
+#include "transport/sasl/client.h"
+
+namespace mailrace::transport::sasl {
+namespace {
+
+// Properties as Cyrus SASL defines them (SASL_SEC_*), which Postfix's words name.
+struct Mechanism {
+  std::string_view name;
+  bool binding;      // Needs channel binding.
+  bool plaintext;    // The password itself crosses the wire.
+  bool active_safe;  // Withstands an active attacker (SASL_SEC_NOACTIVE).
+  bool mutual;       // The server proves that it knows the password too.
+};
+
+// In order of preference. Every one of them can be attacked with a dictionary by whoever
+// records the exchange or impersonates the server, and none has forward secrecy: those
+// two options leave no mechanism at all, as with Cyrus' own password mechanisms.
+constexpr std::array<Mechanism, 7> kMechanisms{{
+    {"SCRAM-SHA-256-PLUS", true, false, true, true},
+    {"SCRAM-SHA-1-PLUS", true, false, true, true},
+    {"SCRAM-SHA-256", false, false, true, true},
+    {"SCRAM-SHA-1", false, false, true, true},
+    {"CRAM-MD5", false, false, false, false},
+    {"PLAIN", false, true, false, false},
+    {"LOGIN", false, true, false, false},
+}};
+
+bool Allowed(const Mechanism& mechanism, const SecurityOptions& options) {
+  if (options.noplaintext && mechanism.plaintext) return false;
+  if (options.noactive && !mechanism.active_safe) return false;
+  if (options.mutual_auth && !mechanism.mutual) return false;
+  return !options.nodictionary && !options.forward_secrecy;
+}
+
+}  // namespace
+
+std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
+                            bool channel_binding_available) {
+  for (const Mechanism& mechanism : kMechanisms) {
+    if (mechanism.binding && !channel_binding_available) continue;
+    if (!Allowed(mechanism, options)) continue;
+    const bool is_offered = std::any_of(
+        offered.begin(), offered.end(),
+        [&](const std::string& name) { return EqualsIgnoreCase(name, mechanism.name); });
+    if (is_offered) return std::string(mechanism.name);
+  }
+  return "";
+}
+
+}  // namespace mailrace::transport::sasl
