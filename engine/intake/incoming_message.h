@@ -1,0 +1,77 @@
+// One message on its way in, from its first recipient to Acceptor::Accept: its envelope,
+// the content not yet handed over, and our trace fields at its top. Lives in a session.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/socket_address.h"
+#include "base/task.h"
+#include "engine/intake/acceptor.h"
+#include "engine/intake/header_scan.h"
+#include "engine/intake/intake_options.h"
+#include "transport/smtp/server_machine_commands.h"
+
+namespace mailrace::engine {
+
+class IncomingMessage {
+ public:
+  // All borrowed; they outlive the message.
+  IncomingMessage(Acceptor* acceptor, const IntakeOptions* options);
+  IncomingMessage(const IncomingMessage&) = delete;
+  IncomingMessage& operator=(const IncomingMessage&) = delete;
+  // Abandons what was not accepted.
+  ~IncomingMessage() { Abandon(); }
+
+  void Begin(const transport::smtp::MailCommand& mail, absl::Time arrival);
+  void AddRecipient(const transport::smtp::RcptCommand& rcpt);
+  bool begun() const { return begun_; }
+  QueueId id() const { return envelope_.id; }
+  const queue::Envelope& envelope() const { return envelope_; }
+
+  // Who hands it in, for the Received field. Before the first content is looked at.
+  struct Source {
+    std::string helo_name;
+    IpAddress peer;
+    std::string protocol;
+  };
+  void SetSource(Source source) { source_ = std::move(source); }
+
+  // Canonical content is appended here by whoever reads it.
+  std::string* content() { return &content_; }
+
+  // Looks at the headers that have come and stores what is more than one body record.
+  // Call it between reads: it bounds the memory. Failures are kept for Finish().
+  Task<void> Store();
+
+  // The content is complete. An empty result: envelope() and TakeContent() are ready for
+  // Accept; else the reply to give, and Abandon() it.
+  std::string Finish(bool eight_bit);
+  queue::Octets TakeContent();
+  // The envelope goes to Accept and the message forgets all.
+  queue::Envelope TakeEnvelope();
+  void Abandon();
+
+ private:
+  void Stamp();
+  std::string HeaderRefusal() const;
+
+  Acceptor* const acceptor_;
+  const IntakeOptions* const options_;
+  bool begun_ = false;
+  bool stamped_ = false;
+  queue::Envelope envelope_;
+  Source source_;
+  std::string content_;
+  HeaderScan headers_{0};
+  std::string refusal_;  // Not empty: the content is thrown away as it comes.
+};
+
+// The reply that a failed Admit, PutChunk or Accept stands for:
+// always 4xx, so that the client keeps the message.
+std::string QueueRefusal(const absl::Status& status);
+
+}  // namespace mailrace::engine

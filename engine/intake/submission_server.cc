@@ -1,0 +1,163 @@
+#include "engine/intake/submission_server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/intake/trace_header.h"
+#include "fmt/format.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+constexpr absl::Duration kShortestPause = absl::Milliseconds(100);
+constexpr absl::Duration kLongestPause = absl::Seconds(2);
+constexpr absl::Duration kFarewellTime = absl::Seconds(1);
+// Refusals under way; a flood beyond it is closed without a word.
+constexpr size_t kTurnedAwayMax = 64;
+
+}  // namespace
+
+// --- SubmissionListener. ---
+
+SubmissionListener::SubmissionListener(const SubmissionContext* context,
+                                       transport::Network* network, PeerSink sink)
+    : context_(context),
+      network_(network),
+      sink_(std::move(sink)),
+      loops_(context->loop),
+      stop_(context->loop) {}
+
+SubmissionListener::~SubmissionListener() = default;
+
+absl::Status SubmissionListener::Listen(SocketAddress address, bool implicit_tls) {
+  absl::StatusOr<std::unique_ptr<transport::Listener>> listener = network_->Listen(address);
+  if (!listener.ok()) {
+    return absl::Status(listener.status().code(),
+                        fmt::format("cannot listen on {}: {}", address.ToString(),
+                                    std::string(listener.status().message())));
+  }
+  doors_.push_back({std::move(*listener), implicit_tls});
+  loops_.Spawn(AcceptLoop(&doors_.back()));
+  return absl::OkStatus();
+}
+
+std::vector<SocketAddress> SubmissionListener::addresses() const {
+  std::vector<SocketAddress> addresses;
+  for (const Door& door : doors_) addresses.push_back(door.listener->local());
+  return addresses;
+}
+
+Task<void> SubmissionListener::AcceptLoop(Door* door) {
+  absl::Duration pause = kShortestPause;
+  while (!stopping_) {
+    const absl::StatusOr<transport::AcceptedPeer> peer = co_await door->listener->Accept();
+    if (peer.ok()) {
+      pause = kShortestPause;
+      sink_(*peer, door->implicit_tls);
+      continue;
+    }
+    if (stopping_ || absl::IsCancelled(peer.status())) co_return;
+    // Descriptors ran out, or a peer went away before it was accepted. Asking again at
+    // once would spin; waiting peers stay in the kernel's queue.
+    if (pause == kShortestPause) {
+      context_->stats->accept_pauses.Add();
+      context_->logger->Warning(
+          "smtpd", fmt::format("accept on {} paused: {}", door->listener->local().ToString(),
+                               std::string(peer.status().message())));
+    }
+    const bool stopped = co_await stop_.Wait(context_->loop->now() + pause);
+    if (stopped) co_return;
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
+Task<void> SubmissionListener::Stop() {
+  stopping_ = true;
+  for (const Door& door : doors_) door.listener->Cancel();
+  stop_.NotifyAll();
+  co_await loops_.Join();
+  doors_.clear();
+}
+
+// --- SubmissionServer. ---
+
+SubmissionServer::SubmissionServer(const SubmissionContext* context, transport::Network* network,
+                                   std::shared_ptr<const IntakeOptions> options)
+    : context_(context),
+      network_(network),
+      options_(std::move(options)),
+      scope_(context->loop),
+      ended_(context->loop) {}
+
+SubmissionServer::~SubmissionServer() = default;
+
+void SubmissionServer::Serve(transport::AcceptedPeer peer, bool implicit_tls) {
+  const std::string client = peer.remote.ip.ToString();
+  size_t& of_client = sessions_of_client_[client];
+  // As in Postfix, the limit of one client is not for mynetworks.
+  const bool too_many = of_client >= options_->smtpd_client_connection_count_limit &&
+                        !options_->mynetworks.Contains(peer.remote.ip);
+  if (stopping_ || too_many || sessions_.size() >= options_->sessions_max) {
+    context_->stats->sessions_refused.Add();
+    if (of_client == 0) sessions_of_client_.erase(client);
+    if (turned_away_ >= kTurnedAwayMax || implicit_tls) {
+      network_->Discard(peer);
+      return;
+    }
+    const std::string reply =
+        stopping_
+            ? fmt::format("421 4.3.2 {} Service shutting down, try later\r\n", options_->myhostname)
+            : fmt::format("421 4.7.0 {} Error: too many connections from {}\r\n",
+                          options_->myhostname, client);
+    ++turned_away_;
+    scope_.Spawn(TurnAway(network_->Adopt(peer), reply));
+    return;
+  }
+  ++of_client;
+  auto stream = std::make_unique<transport::Stream>(network_->Adopt(peer));
+  sessions_.push_front(std::make_unique<SubmissionSession>(context_, options_, std::move(stream)));
+  scope_.Spawn(RunSession(sessions_.begin(), peer.remote.ip, implicit_tls));
+}
+
+Task<void> SubmissionServer::RunSession(Sessions::iterator session, IpAddress peer,
+                                        bool implicit_tls) {
+  co_await (*session)->Run(implicit_tls);
+  sessions_.erase(session);
+  const auto of_client = sessions_of_client_.find(peer.ToString());
+  if (--of_client->second == 0) sessions_of_client_.erase(of_client);
+  ended_.NotifyAll();
+}
+
+Task<void> SubmissionServer::TurnAway(std::unique_ptr<transport::Connection> connection,
+                                      std::string reply) {
+  const absl::Status sent =
+      co_await connection->Write(reply, context_->loop->now() + kFarewellTime);
+  static_cast<void>(sent);  // A courtesy.
+  --turned_away_;
+  ended_.NotifyAll();
+}
+
+// True when the last session ended within `time`.
+Task<bool> SubmissionServer::AwaitEmpty(absl::Duration time) {
+  const MonoTime end = context_->loop->now() + time;
+  while (!sessions_.empty()) {
+    const bool notified = co_await ended_.Wait(end);
+    if (!notified) break;
+  }
+  co_return sessions_.empty();
+}
+
+Task<void> SubmissionServer::Stop(absl::Duration grace) {
+  stopping_ = true;
+  for (const auto& session : sessions_) session->Stop();
+  bool empty = co_await AwaitEmpty(grace);
+  if (!empty) {
+    for (const auto& session : sessions_) session->StopNow();
+    empty = co_await AwaitEmpty(kFarewellTime);
+  }
+  for (const auto& session : sessions_) session->Cancel();
+  co_await scope_.Join();
+}
+
+}  // namespace mailrace::engine
