@@ -1,0 +1,212 @@
+#include "queue/rocksdb_store.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "queue/record_format.h"
+#include "queue/rocksdb_store_impl.h"
+#include "queue/rocksdb_store_status.h"
+
+namespace mailrace::queue {
+namespace {
+
+// In the queue's own family: big-endian, above every id that was ever committed. It
+// rides in the batch that uses the id, so it is exact even when every message that had
+// the id is long gone and the clock was set back.
+constexpr std::string_view kNextIdKey = "next-id";
+
+rocksdb::Slice AsSlice(std::string_view text) { return {text.data(), text.size()}; }
+
+rocksdb::ReadOptions BodyReadOptions() {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;  // A body is read once, to be sent.
+  return options;
+}
+
+}  // namespace
+
+RocksdbStore::RocksdbStore(RocksdbStoreOptions options, std::unique_ptr<StoreDirectory> directory,
+                           std::unique_ptr<Database> database, uint64_t next_id)
+    : options_(std::move(options)),
+      directory_(std::move(directory)),
+      database_(std::move(database)),
+      identity_(database_->identity()),
+      acknowledged_sequence_(database_->sequence()),
+      next_id_(next_id) {}
+
+RocksdbStore::~RocksdbStore() {
+  if (!marker_thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  marker_thread_.join();
+}
+
+absl::Status RocksdbStore::Start() {
+  absl::Status status = FindHighestId();
+  if (!status.ok()) return status;
+  status = SaveMarker();
+  if (!status.ok()) return status;
+  marker_thread_ = std::thread([this] { KeepMarker(); });
+  return absl::OkStatus();
+}
+
+absl::Status RocksdbStore::FindHighestId() {
+  uint64_t next_id = next_id_;
+  std::string value;
+  const rocksdb::Status status = database_->db()->Get(
+      rocksdb::ReadOptions(), database_->queue_family(), AsSlice(kNextIdKey), &value);
+  if (!status.ok() && !status.IsNotFound()) return FromRocksdb(status, directory_->path());
+  if (status.ok()) {
+    const std::optional<QueueId> stored = DecodeKey(value);
+    if (!stored) {
+      return absl::DataLossError(
+          fmt::format("{}: the next-id record is damaged", directory_->path()));
+    }
+    next_id = std::max(next_id, stored->value);
+  }
+  // After an accepted loss the row may be gone while records are not.
+  for (const Family family : {Family::kMessage, Family::kBody}) {
+    const std::unique_ptr<rocksdb::Iterator> last(
+        database_->db()->NewIterator(rocksdb::ReadOptions(), database_->family(family)));
+    last->SeekToLast();
+    if (!last->status().ok()) return FromRocksdb(last->status(), directory_->path());
+    if (!last->Valid()) continue;
+    const std::optional<QueueId> id = DecodeKey(last->key().ToStringView().substr(0, 8));
+    if (id) next_id = std::max(next_id, id->value + 1);
+  }
+  next_id_ = next_id;
+  return absl::OkStatus();
+}
+
+void RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
+  batch_.Clear();
+  const auto put_nothing_fails = [](const rocksdb::Status& status) {
+    // Only a batch with a size limit refuses operations; this one has none.
+    status.PermitUncheckedError();
+  };
+  uint64_t next_id = next_id_.load(std::memory_order_relaxed);
+  for (const WriteSet* set : group) {
+    for (const WriteSet::Operation& operation : set->operations()) {
+      rocksdb::ColumnFamilyHandle* const family = database_->family(operation.family);
+      switch (operation.kind) {
+        case WriteSet::Operation::Kind::kPut:
+          put_nothing_fails(
+              batch_.Put(family, operation.key,
+                         operation.octets != nullptr ? *operation.octets : operation.value));
+          if (operation.family == Family::kMessage || operation.family == Family::kBody) {
+            next_id = std::max(next_id, DecodeKey(operation.key.substr(0, 8))->value + 1);
+          }
+          break;
+        case WriteSet::Operation::Kind::kRemoveOnce:
+          put_nothing_fails(batch_.SingleDelete(family, operation.key));
+          break;
+        case WriteSet::Operation::Kind::kRemove:
+          put_nothing_fails(batch_.Delete(family, operation.key));
+          break;
+      }
+    }
+  }
+  if (next_id != next_id_.load(std::memory_order_relaxed)) {
+    put_nothing_fails(
+        batch_.Put(database_->queue_family(), AsSlice(kNextIdKey), EncodeKey(QueueId{next_id})));
+    // Before the write: an id in a refused group may come back at the next start.
+    next_id_.store(next_id, std::memory_order_relaxed);
+  }
+}
+
+absl::Status RocksdbStore::Commit(std::span<const WriteSet* const> group) {
+  if (dead_) return Refused(rocksdb::Status());
+  FillBatch(group);
+  if (batch_.Count() == 0) return absl::OkStatus();
+  rocksdb::WriteOptions options;
+  options.sync = true;  // Invariant I1. A build without this must be caught by the tests.
+  const rocksdb::Status status = database_->db()->Write(options, &batch_);
+  if (!status.ok()) return Refused(status);
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  log_octets_.fetch_add(batch_.GetDataSize(), std::memory_order_relaxed);
+  acknowledged_sequence_.store(database_->sequence(), std::memory_order_release);
+  return absl::OkStatus();
+}
+
+absl::Status RocksdbStore::Refused(const rocksdb::Status& status) {
+  // No space: RocksDB refuses by itself until it has found room again.
+  if (status.IsNoSpace()) return FromRocksdb(status, directory_->path());
+  // After a failed sync nobody knows which pages reached the disk, and a second sync
+  // may say OK although they did not. So nothing is written any more.
+  if (!dead_.exchange(true)) {
+    Log(Severity::kPanic,
+        fmt::format("{}: cannot write: {}; stopping", directory_->path(), status.ToString()));
+  }
+  return absl::DataLossError(fmt::format(
+      "{}: the store stopped after a failed write{}{}; restart the process", directory_->path(),
+      status.ok() ? "" : ": ", status.ok() ? std::string() : status.ToString()));
+}
+
+absl::StatusOr<std::string> RocksdbStore::ReadChunk(QueueId id, uint32_t chunk) {
+  if (dead_) return Refused(rocksdb::Status());
+  std::string content;
+  const rocksdb::Status status = database_->db()->Get(
+      BodyReadOptions(), database_->family(Family::kBody), EncodeKey(id, chunk), &content);
+  if (!status.ok()) {
+    return FromRocksdb(status, fmt::format("{}: body record {}", id.ToString(), chunk));
+  }
+  return content;
+}
+
+Store::Stats RocksdbStore::stats() const {
+  Stats stats;
+  stats.commits = commits_.load(std::memory_order_relaxed);
+  stats.octets_written = log_octets_.load(std::memory_order_relaxed) + database_->table_octets();
+  struct statvfs file_system;
+  if (::statvfs(directory_->path().c_str(), &file_system) == 0) {
+    // What an ordinary user may take, as df shows it.
+    stats.free_octets = static_cast<uint64_t>(file_system.f_bavail) * file_system.f_frsize;
+  }
+  return stats;
+}
+
+void RocksdbStore::KeepMarker() {
+  bool failed = false;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    // An hour at most: a duration without end would overflow the clock.
+    const absl::Duration interval = std::min(options_.marker_interval, absl::Hours(1));
+    wake_.wait_for(lock, absl::ToChronoNanoseconds(interval), [&] { return closing_; });
+    const bool closing = closing_;
+    lock.unlock();
+    const absl::Status status = SaveMarker();
+    // Once an episode. The old marker stands; it only knows less.
+    if (!status.ok() && !failed) {
+      Log(Severity::kWarning, fmt::format("cannot write the marker: {}", TextOf(status)));
+    }
+    failed = !status.ok();
+    if (closing) return;
+    lock.lock();
+  }
+}
+
+absl::Status RocksdbStore::SaveMarker() {
+  const StoreMarker marker{identity_, acknowledged_sequence_.load(std::memory_order_acquire),
+                           next_id_.load(std::memory_order_relaxed)};
+  if (marker == saved_) return absl::OkStatus();
+  const absl::Status status = WriteMarker(file_system(), directory_->path(), marker);
+  if (status.ok()) saved_ = marker;
+  return status;
+}
+
+rocksdb::FileSystem* RocksdbStore::file_system() const {
+  if (options_.file_system != nullptr) return options_.file_system.get();
+  return rocksdb::Env::Default()->GetFileSystem().get();
+}
+
+void RocksdbStore::Log(Severity severity, std::string line) const {
+  if (options_.logger != nullptr) options_.logger->Log(severity, "queue", std::move(line));
+}
+
+}  // namespace mailrace::queue

@@ -1,0 +1,155 @@
+#include "queue/rocksdb_store_database.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "fmt/format.h"
+#include "queue/rocksdb_store_status.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/env.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+
+namespace mailrace::queue {
+namespace {
+
+constexpr const char* kFamilyNames[kFamilies] = {"message", "body", "done", "retry"};
+constexpr size_t kBlockCacheOctets = 32 << 20;
+constexpr int kOpenFilesMax = 512;
+
+// A flush takes three full memtables of a family together, so that a record and its
+// removal meet although they lie in different ones; a fourth fills meanwhile. Writes
+// slow down at five waiting ones and stop at six.
+constexpr int kMemtablesMerged = 3;
+constexpr int kMemtablesMax = 6;
+
+rocksdb::DBOptions MakeDbOptions(const RocksdbStoreOptions& options, const DatabaseMode& mode,
+                                 rocksdb::Env* env) {
+  rocksdb::DBOptions db;
+  db.env = env;
+  db.create_if_missing = mode.create;
+  db.create_missing_column_families = mode.create || mode.salvage;
+  db.wal_recovery_mode = mode.wal_recovery_mode;
+  // A refused start must not rewrite what it refused; and a restart is quicker.
+  db.avoid_flush_during_recovery = !mode.salvage;
+  db.paranoid_checks = true;
+  // Notices a whole log that is gone while newer ones are there. Never together with
+  // DB::SyncWAL, which 7.8 gets wrong; every write here syncs by itself.
+  db.track_and_verify_wals_in_manifest = !mode.salvage;
+  db.write_dbid_to_manifest = true;  // The identity survives the loss of its file.
+  db.recycle_log_file_num = 0;
+  db.manual_wal_flush = false;
+  db.WAL_ttl_seconds = 0;
+  db.wal_compression = rocksdb::kNoCompression;
+  // All families together; the logs are replayed at start, so they are bounded too.
+  db.db_write_buffer_size = options.memtable_octets;
+  db.max_total_wal_size = 2 * options.memtable_octets;
+  db.max_open_files = kOpenFilesMax;
+  db.max_background_jobs = 2;
+  db.bytes_per_sync = 1 << 20;  // A flush does not make the next sync of the log wait long.
+  db.max_manifest_file_size = 16 << 20;
+  db.allow_concurrent_memtable_write = false;  // There is one writer.
+  db.enable_write_thread_adaptive_yield = false;
+  db.stats_dump_period_sec = 0;
+  db.stats_persist_period_sec = 0;
+  // After a failed write that was written nevertheless, a record may be there twice
+  // for one removal. Such a rest is found at start; it must not stop the queue.
+  db.enforce_single_del_contracts = false;
+  return db;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksdbStoreOptions& options) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(kBlockCacheOctets);
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+  rocksdb::ColumnFamilyOptions family;
+  family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  family.compression = rocksdb::kNoCompression;  // The disk is not the bottleneck, CPU is.
+  family.max_write_buffer_number = kMemtablesMax;
+  family.min_write_buffer_number_to_merge = kMemtablesMerged;
+  // Envelopes and outcomes of as many messages as there are bodies in a full memtable.
+  family.write_buffer_size = std::max<size_t>(options.memtable_octets / 32, 64 << 10);
+
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  families.emplace_back(rocksdb::kDefaultColumnFamilyName, family);
+  for (const char* name : kFamilyNames) families.emplace_back(name, family);
+  families[1 + static_cast<size_t>(Family::kBody)].options.write_buffer_size =
+      std::max<size_t>(options.memtable_octets / (kMemtablesMerged + 1), 64 << 10);
+  return families;
+}
+
+absl::Status RefusedOpen(const rocksdb::Status& status, const std::string& what) {
+  const std::string text = status.ToString();
+  // RocksDB has no code for these two.
+  if (text.find("Read-only file system") != text.npos) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} is on a read-only file system: {}", what, text));
+  }
+  const bool file_missing = text.find("No such file") != text.npos;
+  // A family that is missing or one too many is an InvalidArgument.
+  if (file_missing || status.IsPathNotFound() || status.IsInvalidArgument()) {
+    return absl::DataLossError(fmt::format("{}: {}", what, text));
+  }
+  return FromRocksdb(status, what);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
+                                                         const RocksdbStoreOptions& options,
+                                                         const DatabaseMode& mode) {
+  std::unique_ptr<Database> database(new Database());
+  if (options.file_system != nullptr) {
+    database->env_ = rocksdb::NewCompositeEnv(options.file_system);
+  }
+  rocksdb::Env* const env =
+      database->env_ != nullptr ? database->env_.get() : rocksdb::Env::Default();
+  database->info_log_ = std::make_shared<RocksdbInfoLog>(options.logger);
+  database->events_ = std::make_shared<RocksdbEvents>(options.logger);
+  rocksdb::DBOptions db_options = MakeDbOptions(options, mode, env);
+  db_options.info_log = database->info_log_;
+  db_options.listeners.push_back(database->events_);
+
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  const rocksdb::Status status =
+      rocksdb::DB::Open(db_options, path, MakeFamilies(options), &handles, &database->db_);
+  database->damage_ = database->info_log_->damage();
+  if (!status.ok()) {
+    std::string what = path;
+    if (!database->damage_.empty()) what += fmt::format(": {}", database->damage_);
+    return RefusedOpen(status, what);
+  }
+  std::copy(handles.begin(), handles.end(), database->families_.begin());
+  return database;
+}
+
+absl::Status Database::Repair(const std::string& path, const RocksdbStoreOptions& options) {
+  std::unique_ptr<rocksdb::Env> env;
+  if (options.file_system != nullptr) env = rocksdb::NewCompositeEnv(options.file_system);
+  DatabaseMode mode;
+  mode.salvage = true;
+  rocksdb::DBOptions db_options =
+      MakeDbOptions(options, mode, env != nullptr ? env.get() : rocksdb::Env::Default());
+  db_options.info_log = std::make_shared<RocksdbInfoLog>(options.logger);
+  return FromRocksdb(rocksdb::RepairDB(path, db_options, MakeFamilies(options)), path);
+}
+
+std::string Database::identity() const {
+  std::string identity;
+  if (!db_->GetDbIdentity(identity).ok()) return "unknown";
+  return identity;
+}
+
+Database::~Database() {
+  if (db_ == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : families_) {
+    db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  db_->Close().PermitUncheckedError();  // Everything that counts was synced when it was written.
+  delete db_;
+}
+
+}  // namespace mailrace::queue

@@ -1,0 +1,68 @@
+// The opened RocksDB of a queue with its families, and the options that hold the
+// queue's promises.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "queue/rocksdb_store.h"
+#include "queue/rocksdb_store_log.h"
+#include "queue/write_set.h"
+#include "rocksdb/db.h"
+#include "rocksdb/file_system.h"
+
+namespace mailrace::queue {
+
+// How to open.
+struct DatabaseMode {
+  // A new queue: make the database and its families. Otherwise a missing one is damage.
+  bool create = false;
+  // Take what can be read and write it anew, so that the damaged logs can go.
+  bool salvage = false;
+  rocksdb::WALRecoveryMode wal_recovery_mode =
+      rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+};
+
+// Closed by its destructor. Thread-safe as rocksdb::DB is.
+class Database {
+ public:
+  // `path` is the database's own directory. Errors name the damaged file where RocksDB
+  // knows it.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
+                                                        const RocksdbStoreOptions& options,
+                                                        const DatabaseMode& mode);
+  // Makes a new CURRENT and MANIFEST from the tables and logs that are there.
+  static absl::Status Repair(const std::string& path, const RocksdbStoreOptions& options);
+
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  rocksdb::DB* db() const { return db_; }
+  rocksdb::ColumnFamilyHandle* family(Family family) const {
+    return families_[1 + static_cast<size_t>(family)];
+  }
+  // RocksDB's own "default" family: what concerns the whole queue.
+  rocksdb::ColumnFamilyHandle* queue_family() const { return families_[0]; }
+
+  uint64_t sequence() const { return db_->GetLatestSequenceNumber(); }
+  std::string identity() const;
+  // See RocksdbInfoLog::damage(), of the time of opening.
+  const std::string& damage() const { return damage_; }
+  uint64_t table_octets() const { return events_->table_octets(); }
+
+ private:
+  Database() = default;
+  // In the order of construction; the database goes first.
+  std::unique_ptr<rocksdb::Env> env_;  // Null: RocksDB's default.
+  std::shared_ptr<RocksdbInfoLog> info_log_;
+  std::shared_ptr<RocksdbEvents> events_;
+  std::string damage_;
+  rocksdb::DB* db_ = nullptr;  // Owned.
+  std::array<rocksdb::ColumnFamilyHandle*, kFamilies + 1> families_{};
+};
+
+}  // namespace mailrace::queue

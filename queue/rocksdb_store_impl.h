@@ -1,0 +1,76 @@
+// The class behind OpenRocksdbStore. Split over rocksdb_store.cc (commit, marker,
+// reads), rocksdb_store_recovery.cc (what is found at start) and rocksdb_store_open.cc
+// (whether it may be opened at all).
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "queue/rocksdb_store.h"
+#include "queue/rocksdb_store_database.h"
+#include "queue/rocksdb_store_directory.h"
+#include "queue/rocksdb_store_marker.h"
+#include "queue/store.h"
+#include "rocksdb/write_batch.h"
+
+namespace mailrace::queue {
+
+class RocksdbStore final : public Store {
+ public:
+  // `next_id` is above every id that is known outside of the database.
+  RocksdbStore(RocksdbStoreOptions options, std::unique_ptr<StoreDirectory> directory,
+               std::unique_ptr<Database> database, uint64_t next_id);
+  ~RocksdbStore() override;
+
+  // Finds the highest id, writes the first marker and begins to keep it. Once, before
+  // anything else.
+  absl::Status Start();
+
+  absl::Status Commit(std::span<const WriteSet* const> group) override;
+  absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) override;
+  absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) override;
+  absl::Status Recover(const std::function<void(RecoveredMessage)>& found) override;
+  uint64_t highest_id() const override { return next_id_.load(std::memory_order_relaxed); }
+  Stats stats() const override;
+
+ private:
+  absl::Status FindHighestId();
+  void FillBatch(std::span<const WriteSet* const> group);
+  absl::Status Refused(const rocksdb::Status& status);
+  void KeepMarker();
+  absl::Status SaveMarker();
+  rocksdb::FileSystem* file_system() const;
+  void Log(Severity severity, std::string line) const;
+
+  // Constant after construction. In the order of construction: the database closes
+  // before the directory is unlocked.
+  const RocksdbStoreOptions options_;
+  const std::unique_ptr<StoreDirectory> directory_;
+  const std::unique_ptr<Database> database_;
+  const std::string identity_;
+
+  rocksdb::WriteBatch batch_;  // Of the thread that commits; kept for its memory.
+
+  // Written by the thread that commits, read by any.
+  std::atomic<bool> dead_{false};
+  std::atomic<uint64_t> acknowledged_sequence_;
+  std::atomic<uint64_t> next_id_;
+  std::atomic<uint64_t> commits_{0};
+  std::atomic<uint64_t> log_octets_{0};
+
+  // The marker's thread.
+  std::mutex mutex_;
+  bool closing_ = false;  // Guarded by mutex_.
+  std::condition_variable wake_;
+  StoreMarker saved_;  // Of the marker's thread while it runs.
+  std::thread marker_thread_;
+};
+
+}  // namespace mailrace::queue

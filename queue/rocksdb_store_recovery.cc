@@ -1,0 +1,232 @@
+// What is found at start: messages joined with what is known of them, and rests that no
+// message owns.
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "fmt/format.h"
+#include "queue/record_format.h"
+#include "queue/rocksdb_store_impl.h"
+#include "queue/rocksdb_store_status.h"
+
+namespace mailrace::queue {
+namespace {
+
+constexpr uint32_t kRemovalsMax = 4096;       // Of a batch.
+constexpr size_t kReadaheadOctets = 2 << 20;  // All records are read in order.
+constexpr uint32_t kAnyIndex = ~uint32_t{0};  // No index is out of range.
+
+rocksdb::ReadOptions ScanOptions() {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.readahead_size = kReadaheadOctets;
+  return options;
+}
+
+// One walk over all families side by side, in the order of ids.
+class RecoveryScan {
+ public:
+  RecoveryScan(Database* database, std::string directory, bool skip_damaged, Logger* logger)
+      : database_(database),
+        directory_(std::move(directory)),
+        skip_damaged_(skip_damaged),
+        logger_(logger),
+        message_(Scan(Family::kMessage)),
+        body_(Scan(Family::kBody)),
+        done_(Scan(Family::kDone)),
+        retry_(Scan(Family::kRetry)) {}
+
+  absl::Status Run(const std::function<void(RecoveredMessage)>& found) {
+    for (; message_->Valid(); message_->Next()) {
+      const std::optional<QueueId> id = DecodeKey(message_->key().ToStringView());
+      if (!id)
+        return absl::DataLossError(fmt::format("{}: a message's key is damaged", directory_));
+      DropBefore(*id);
+      RecoveredMessage message;
+      const absl::Status status = Join(*id, &message);
+      if (status.ok()) {
+        found(std::move(message));
+      } else if (skip_damaged_) {
+        Log(Severity::kError, fmt::format("{}: skipped: {}", id->ToString(), TextOf(status)));
+        Skip(*id);
+      } else {
+        return absl::Status(status.code(), fmt::format("{}: message {}: {}", directory_,
+                                                       id->ToString(), TextOf(status)));
+      }
+      const absl::Status removed = WriteRemovals(/*at_least=*/kRemovalsMax);
+      if (!removed.ok()) return removed;
+    }
+    DropBefore(std::nullopt);
+    for (rocksdb::Iterator* family : {message_.get(), body_.get(), done_.get(), retry_.get()}) {
+      if (!family->status().ok()) return FromRocksdb(family->status(), directory_);
+    }
+    const absl::Status removed = WriteRemovals(/*at_least=*/1);
+    if (removed.ok() && removed_ > 0) {
+      Log(Severity::kInfo,
+          fmt::format("removed {} records of messages that were never acknowledged or are gone",
+                      removed_));
+    }
+    return removed;
+  }
+
+ private:
+  using Iterator = std::unique_ptr<rocksdb::Iterator>;
+
+  Iterator Scan(Family family) {
+    Iterator iterator(database_->db()->NewIterator(ScanOptions(), database_->family(family)));
+    iterator->SeekToFirst();
+    return iterator;
+  }
+
+  // The id that the record under `family` belongs to; a key of no known form sorts
+  // wherever it sorts and is dropped.
+  static QueueId IdAt(const Iterator& family) {
+    const std::string_view key = family->key().ToStringView();
+    return DecodeKey(key.substr(0, std::min<size_t>(key.size(), 8))).value_or(QueueId{0});
+  }
+
+  // Records below `id` belong to no message: bodies of intakes that were cut short, or
+  // what a refused group that came back left behind.
+  void DropBefore(std::optional<QueueId> id) {
+    const std::pair<const Iterator*, Family> families[] = {
+        {&body_, Family::kBody}, {&done_, Family::kDone}, {&retry_, Family::kRetry}};
+    for (const auto& [family, name] : families) {
+      for (; (*family)->Valid() && (!id || IdAt(*family) < *id); (*family)->Next()) {
+        Drop(name, (*family)->key());
+      }
+    }
+  }
+
+  // By Delete, which is right however often the record was written: a SingleDelete is
+  // right only once.
+  void Drop(Family family, const rocksdb::Slice& key) {
+    removals_.Delete(database_->family(family), key).PermitUncheckedError();
+    ++removed_;
+  }
+
+  absl::Status WriteRemovals(uint32_t at_least) {
+    if (removals_.Count() < at_least) return absl::OkStatus();
+    rocksdb::WriteOptions options;
+    options.sync = true;
+    const rocksdb::Status status = database_->db()->Write(options, &removals_);
+    removals_.Clear();
+    return FromRocksdb(status, directory_);
+  }
+
+  absl::Status Join(QueueId id, RecoveredMessage* message) {
+    absl::StatusOr<Envelope> envelope = DecodeEnvelope(id, message_->value().ToStringView());
+    if (!envelope.ok()) return envelope.status();
+    message->envelope = *std::move(envelope);
+    for (; done_->Valid() && IdAt(done_) == id; done_->Next()) {
+      const std::optional<IndexedKey> key = DecodeIndexedKey(done_->key().ToStringView());
+      if (!key || key->index >= message->envelope.recipients.size()) {
+        return absl::DataLossError("a done record is of no recipient");
+      }
+      const absl::StatusOr<Final> final = DecodeFinal(done_->value().ToStringView());
+      if (!final.ok()) return final.status();
+      message->done_indices.push_back(key->index);
+    }
+    for (; retry_->Valid() && IdAt(retry_) == id; retry_->Next()) {
+      absl::StatusOr<RetryState> retry = DecodeRetryState(retry_->value().ToStringView());
+      if (!retry.ok()) return retry.status();
+      message->has_retry = true;
+      message->retry = *std::move(retry);
+    }
+    HoldIfIncomplete(id, CountChunks(id, message->envelope.chunks), message);
+    return absl::OkStatus();
+  }
+
+  // How many of the body records 0..chunks-1 are there. Others are dropped.
+  uint32_t CountChunks(QueueId id, uint32_t chunks) {
+    uint32_t count = 0;
+    for (; body_->Valid() && IdAt(body_) == id; body_->Next()) {
+      const std::optional<IndexedKey> key = DecodeIndexedKey(body_->key().ToStringView());
+      if (key && (key->index < chunks || chunks == kAnyIndex)) {
+        ++count;
+      } else {
+        Drop(Family::kBody, body_->key());
+      }
+    }
+    return count;
+  }
+
+  // A message without its whole body is neither sent nor bounced: an operator decides.
+  void HoldIfIncomplete(QueueId id, uint32_t chunks_found, RecoveredMessage* message) {
+    if (chunks_found == message->envelope.chunks) return;
+    message->has_retry = true;
+    message->retry.held = true;
+    message->retry.last_reason =
+        fmt::format("{} of {} body records are missing from the queue",
+                    message->envelope.chunks - chunks_found, message->envelope.chunks);
+    Log(Severity::kError, fmt::format("{}: held: {}", id.ToString(), message->retry.last_reason));
+  }
+
+  // Past the records of a message that cannot be read; they stay for an expert.
+  void Skip(QueueId id) {
+    CountChunks(id, kAnyIndex);
+    for (; done_->Valid() && IdAt(done_) == id; done_->Next()) continue;
+    for (; retry_->Valid() && IdAt(retry_) == id; retry_->Next()) continue;
+  }
+
+  void Log(Severity severity, std::string line) const {
+    if (logger_ != nullptr) logger_->Log(severity, "queue", std::move(line));
+  }
+
+  Database* const database_;
+  const std::string directory_;
+  const bool skip_damaged_;
+  Logger* const logger_;
+  const Iterator message_;
+  const Iterator body_;
+  const Iterator done_;
+  const Iterator retry_;
+  rocksdb::WriteBatch removals_;
+  uint64_t removed_ = 0;
+};
+
+}  // namespace
+
+absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& found) {
+  if (dead_) return Refused(rocksdb::Status());
+  RecoveryScan scan(database_.get(), directory_->path(), options_.accept_loss, options_.logger);
+  const absl::Status status = scan.Run(found);
+  acknowledged_sequence_.store(database_->sequence(), std::memory_order_release);
+  return status;
+}
+
+absl::StatusOr<RecoveredMessage> RocksdbStore::ReadMessage(QueueId id) {
+  if (dead_) return Refused(rocksdb::Status());
+  const std::string key = EncodeKey(id);
+  rocksdb::DB* const db = database_->db();
+  const rocksdb::ReadOptions options;
+  const std::string what = fmt::format("message {}", id.ToString());
+  std::string record;
+  rocksdb::Status status = db->Get(options, database_->family(Family::kMessage), key, &record);
+  if (!status.ok()) return FromRocksdb(status, what);
+  absl::StatusOr<Envelope> envelope = DecodeEnvelope(id, record);
+  if (!envelope.ok()) return envelope.status();
+  RecoveredMessage message;
+  message.envelope = *std::move(envelope);
+
+  const std::unique_ptr<rocksdb::Iterator> done(
+      db->NewIterator(options, database_->family(Family::kDone)));
+  for (done->Seek(key); done->Valid() && done->key().starts_with(key); done->Next()) {
+    const absl::StatusOr<Final> final = DecodeFinal(done->value().ToStringView());
+    if (!final.ok()) return final.status();
+    const std::optional<IndexedKey> indexed = DecodeIndexedKey(done->key().ToStringView());
+    if (indexed) message.done_indices.push_back(indexed->index);
+  }
+  if (!done->status().ok()) return FromRocksdb(done->status(), what);
+
+  status = db->Get(options, database_->family(Family::kRetry), key, &record);
+  if (status.IsNotFound()) return message;
+  if (!status.ok()) return FromRocksdb(status, what);
+  absl::StatusOr<RetryState> retry = DecodeRetryState(record);
+  if (!retry.ok()) return retry.status();
+  message.has_retry = true;
+  message.retry = *std::move(retry);
+  return message;
+}
+
+}  // namespace mailrace::queue

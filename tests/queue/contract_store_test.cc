@@ -1,0 +1,174 @@
+// What every Store promises, shown on each of them.
+
+#include "queue/memory_store.h"
+#include "tests/queue/store_fixture.h"
+
+namespace mailrace::queue {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class StoreContractTest : public testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override { Restart(); }
+
+  // A clean stop and a new process.
+  void Restart() {
+    if (!GetParam()) {
+      if (store_ == nullptr) store_ = std::make_unique<MemoryStore>();
+      static_cast<MemoryStore*>(store_.get())->Crash();
+      return;
+    }
+    store_.reset();
+    RocksdbStoreOptions options;
+    options.directory = temporary_ / "spool";
+    options.memtable_octets = 8 << 20;
+    auto store = OpenRocksdbStore(options);
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+  }
+  void Commit(const WriteSet& set) {
+    const absl::Status status = CommitOne(store_.get(), set);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  std::vector<RecoveredMessage> Recover() {
+    std::vector<RecoveredMessage> messages;
+    EXPECT_TRUE(
+        store_->Recover([&](RecoveredMessage found) { messages.push_back(std::move(found)); })
+            .ok());
+    return messages;
+  }
+
+  TemporaryDirectory temporary_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_P(StoreContractTest, NewQueueIsEmpty) {
+  EXPECT_THAT(Recover(), IsEmpty());
+  EXPECT_EQ(store_->stats().commits, 0u);
+}
+
+TEST_P(StoreContractTest, AcceptedMessagesAreFoundInOrderOfIds) {
+  for (const uint64_t id : {300u, 2u, 256u, 255u}) Commit(Accepted(id));
+  Restart();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(2, 255, 256, 300));
+}
+
+TEST_P(StoreContractTest, SeveralSetsBecomeDurableTogether) {
+  const WriteSet first = Accepted(1);
+  const WriteSet second = Accepted(2, 3);
+  const WriteSet* const group[] = {&first, &second};
+  ASSERT_TRUE(store_->Commit(group).ok());
+  EXPECT_EQ(store_->stats().commits, 1u);
+  Restart();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(1, 2));
+}
+
+TEST_P(StoreContractTest, OutcomesAreJoinedToTheirMessage) {
+  Commit(Accepted(5));
+  Commit(Accepted(6));
+  WriteSet outcome;
+  outcome.PutDone(QueueId{5}, 1, Final::kDelivered);
+  outcome.PutDone(QueueId{5}, 0, Final::kFailed);
+  RetryState retry;
+  retry.attempts = 3;
+  retry.last_reason = "later";
+  outcome.PutRetry(QueueId{6}, retry);
+  Commit(outcome);
+  retry.attempts = 4;
+  WriteSet again;
+  again.PutRetry(QueueId{6}, retry);
+  Commit(again);
+  Restart();
+  const std::vector<RecoveredMessage> messages = Recover();
+  ASSERT_EQ(messages.size(), 2u);
+  EXPECT_THAT(messages[0].done_indices, ElementsAre(0, 1));
+  EXPECT_FALSE(messages[0].has_retry);
+  EXPECT_THAT(messages[1].done_indices, IsEmpty());
+  ASSERT_TRUE(messages[1].has_retry);
+  EXPECT_EQ(messages[1].retry.attempts, 4u);
+  EXPECT_EQ(messages[1].retry.last_reason, "later");
+
+  const auto read = store_->ReadMessage(QueueId{5});
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->envelope.reverse_path, "sender@example.org");
+  EXPECT_THAT(read->done_indices, ElementsAre(0, 1));
+  EXPECT_FALSE(read->has_retry);
+  EXPECT_EQ(store_->ReadMessage(QueueId{6})->retry.attempts, 4u);
+}
+
+TEST_P(StoreContractTest, RemovedMessageIsGoneWithAllItsRecords) {
+  Commit(Accepted(5, 2));
+  WriteSet outcome;
+  outcome.PutDone(QueueId{5}, 0, Final::kDelivered);
+  outcome.PutRetry(QueueId{5}, RetryState());
+  Commit(outcome);
+  WriteSet removal;
+  removal.RemoveMessage(QueueId{5}, 2, {0}, true);
+  Commit(removal);
+  EXPECT_TRUE(absl::IsNotFound(store_->ReadMessage(QueueId{5}).status()));
+  EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{5}, 1).status()));
+  Restart();
+  EXPECT_THAT(Recover(), IsEmpty());
+  EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{5}, 0).status()));
+}
+
+TEST_P(StoreContractTest, BodiesOfIntakesThatWereCutShortAreRemoved) {
+  for (const uint64_t id : {1u, 4u, 9u}) {
+    WriteSet chunk;
+    chunk.PutChunk(QueueId{id}, 0, std::make_shared<const std::string>("begun"));
+    Commit(chunk);
+  }
+  Commit(Accepted(3));
+  Commit(Accepted(5));
+  Restart();
+  EXPECT_TRUE(store_->ReadChunk(QueueId{4}, 0).ok());
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(3, 5));
+  Restart();
+  for (const uint64_t id : {1u, 4u, 9u}) {
+    EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{id}, 0).status())) << id;
+  }
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(3, 5));
+}
+
+TEST_P(StoreContractTest, OutcomesOfNoMessageAreRemoved) {
+  Commit(Accepted(3));
+  WriteSet rests;
+  rests.PutDone(QueueId{2}, 0, Final::kDelivered);
+  rests.PutRetry(QueueId{4}, RetryState());
+  Commit(rests);
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(3));
+  // The message of an id that comes back must not inherit them.
+  Commit(Accepted(2));
+  Commit(Accepted(4));
+  Restart();
+  for (const RecoveredMessage& message : Recover()) {
+    EXPECT_THAT(message.done_indices, IsEmpty());
+    EXPECT_FALSE(message.has_retry);
+  }
+}
+
+TEST_P(StoreContractTest, HighestIdStaysAboveEveryIdThatWasUsed) {
+  Commit(Accepted(1000));
+  EXPECT_GT(store_->highest_id(), 1000u);
+  WriteSet removal;
+  removal.RemoveMessage(QueueId{1000}, 1, {}, false);
+  Commit(removal);
+  Commit(Accepted(10));  // The clock was set back.
+  Restart();
+  EXPECT_GT(store_->highest_id(), 1000u);
+}
+
+TEST_P(StoreContractTest, GroupThatChangesNothingIsNoCommit) {
+  EXPECT_TRUE(CommitOne(store_.get(), WriteSet()).ok());
+  EXPECT_TRUE(store_->Commit({}).ok());
+}
+
+TEST_P(StoreContractTest, FreeSpaceIsTold) { EXPECT_GT(store_->stats().free_octets, 0u); }
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContractTest, testing::Bool(),
+                         [](const auto& param) { return param.param ? "Rocksdb" : "Memory"; });
+
+}  // namespace
+}  // namespace mailrace::queue

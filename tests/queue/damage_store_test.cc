@@ -1,0 +1,288 @@
+// A queue that comes back short, damaged or empty is refused with the file and the gap;
+// with --accept-loss it goes on and keeps a copy (reliability.md V2, V3, 5.1).
+
+#include <sys/stat.h>
+
+#include "base/random.h"
+#include "queue/rocksdb_store_marker.h"
+#include "tests/queue/store_fixture.h"
+
+namespace mailrace::queue {
+namespace {
+
+using testing::ElementsAreArray;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class DamagedStoreTest : public RocksdbStoreTest {
+ protected:
+  void AcceptAndClose(uint64_t last) {
+    MustOpen();
+    Accept(1, last);
+    Close();
+  }
+  void ExpectRefusal(const std::string& naming) {
+    for (int attempt = 1; attempt <= 2; ++attempt) {  // The second start is no wiser.
+      const absl::Status status = Open();
+      EXPECT_TRUE(absl::IsDataLoss(status)) << "attempt " << attempt << ": " << status;
+      EXPECT_THAT(Message(status), HasSubstr(naming));
+      EXPECT_THAT(Message(status), HasSubstr("--accept-loss"));
+    }
+  }
+  // Opens with loss, and then as any queue; returns what is left.
+  std::vector<uint64_t> AcceptLoss() {
+    options_.accept_loss = true;
+    const absl::Status status = Open();
+    EXPECT_TRUE(status.ok()) << status;
+    if (!status.ok()) return {};
+    const std::vector<uint64_t> left = FoundIds(store_.get());
+    EXPECT_THAT(DamagedCopies(), SizeIs(1));
+    options_.accept_loss = false;
+    const absl::Status again = Open();
+    EXPECT_TRUE(again.ok()) << again;
+    if (again.ok()) {
+      EXPECT_EQ(FoundIds(store_.get()), left);
+    }
+    return left;
+  }
+};
+
+TEST_F(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogIsRefused) {  // V2.
+  AcceptAndClose(500);
+  const std::string log = MainLog();
+  FlipBit(log, std::filesystem::file_size(log) / 2);
+  ExpectRefusal(log);
+}
+
+TEST_F(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogWithLossAccepted) {
+  AcceptAndClose(500);
+  const std::string log = MainLog();
+  FlipBit(log, std::filesystem::file_size(log) / 2);
+  const std::vector<uint64_t> left = AcceptLoss();
+  EXPECT_GE(left.size(), 200u);
+  EXPECT_LT(left.size(), 500u);
+  EXPECT_THAT(left, ElementsAreArray(UpTo(left.size())));
+  EXPECT_THAT(logger_.lines(), HasSubstr("records are missing"));
+  EXPECT_THAT(logger_.lines(), HasSubstr(DamagedCopies().front()));
+  // Ids of the lost messages are not used again.
+  EXPECT_GT(store_->highest_id(), 500u);
+  Accept(501, 510);
+}
+
+TEST_F(DamagedStoreTest, DamagedCopyHoldsTheDamagedLogAsItWas) {
+  AcceptAndClose(500);
+  const std::string log = MainLog();
+  FlipBit(log, std::filesystem::file_size(log) / 2);
+  const std::string before = ReadFile(log);
+  AcceptLoss();
+  const std::string copy =
+      DamagedCopies().front() + "/" + std::filesystem::path(log).filename().string();
+  EXPECT_EQ(ReadFile(copy), before);
+  EXPECT_FALSE(ReadFile(DamagedCopies().front() + "/marker").empty());
+}
+
+TEST_F(DamagedStoreTest, LastRecordCutShortBehindTheMarkerIsRefusedWithTheGap) {  // V3.
+  AcceptAndClose(500);
+  const std::string log = MainLog();
+  std::filesystem::resize_file(log, std::filesystem::file_size(log) - 500);
+  ExpectRefusal("(3 missing)");  // Body, message, next id.
+  ExpectRefusal(log);
+}
+
+TEST_F(DamagedStoreTest, LastRecordCutShortAheadOfTheMarkerIsAnUnsyncedTail) {  // V3.
+  MustOpen();
+  Accept(1, 499);
+  Close();
+  MustOpen();
+  Accept(500, 500);
+  CutPower();  // The marker says 499.
+  const std::string log = DatabaseFiles(".log").back();
+  std::filesystem::resize_file(log, std::filesystem::file_size(log) - 500);
+  MustOpen();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(499)));
+}
+
+TEST_F(DamagedStoreTest, GarbageOverTheLastRecordIsRefusedAndOperatorLosesOne) {  // V3.
+  AcceptAndClose(500);
+  const std::string log = MainLog();
+  std::string octets = ReadFile(log);
+  octets.replace(octets.size() - 300, 300, std::string(300, '\x5a'));
+  WriteFile(log, octets);
+  ExpectRefusal(log);
+  EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(499)));
+}
+
+TEST_F(DamagedStoreTest, GarbageAfterTheLastRecordLosesNothing) {  // V3.
+  AcceptAndClose(500);
+  const std::string log = MainLog();
+  SeededRandom random(3);
+  std::string garbage(300, 0);
+  for (char& octet : garbage) octet = static_cast<char>(random.NextByte());
+  WriteFile(log, ReadFile(log) + garbage);
+  const absl::Status status = Open();
+  // Random octets may look like a record that is damaged; then it is the operator's case.
+  if (!status.ok()) {
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(500)));
+    return;
+  }
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(500)));
+}
+
+TEST_F(DamagedStoreTest, LogThatIsGoneIsRefused) {
+  AcceptAndClose(100);
+  for (const std::string& log : DatabaseFiles(".log")) std::filesystem::remove(log);
+  const absl::Status status = Open();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(Message(status), testing::AnyOf(HasSubstr("missing"), HasSubstr("Missing")));
+}
+
+TEST_F(DamagedStoreTest, OlderLogThatIsGoneIsRefusedAlthoughNewerOnesAreWhole) {
+  AcceptAndClose(100);
+  const std::string older = MainLog();
+  MustOpen();
+  Accept(101, 110);
+  Close();
+  std::filesystem::remove(older);
+  const absl::Status status = Open();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+}
+
+TEST_F(DamagedStoreTest, MissingCurrentIsRefusedAndNoEmptyQueueMade) {
+  AcceptAndClose(100);
+  std::filesystem::remove(DatabaseFile("CURRENT"));
+  ExpectRefusal(DatabaseFile("CURRENT"));
+  EXPECT_FALSE(std::filesystem::exists(DatabaseFile("CURRENT")));
+}
+
+TEST_F(DamagedStoreTest, MissingCurrentWithLossAcceptedIsRepairedFromTablesAndLogs) {
+  AcceptAndClose(100);
+  std::filesystem::remove(DatabaseFile("CURRENT"));
+  EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
+}
+
+TEST_F(DamagedStoreTest, DatabaseThatIsGoneIsRefusedBesideItsMarker) {
+  AcceptAndClose(100);
+  std::filesystem::remove_all(DatabaseFile(""));
+  ExpectRefusal("no empty queue is created beside an old one");
+  EXPECT_THAT(AcceptLoss(), IsEmpty());
+  EXPECT_GT(store_->highest_id(), 100u);
+}
+
+TEST_F(DamagedStoreTest, RecordsWithoutCurrentAndMarkerAreRefused) {
+  AcceptAndClose(100);
+  std::filesystem::remove(DatabaseFile("CURRENT"));
+  std::filesystem::remove(MarkerPath(options_.directory));
+  ExpectRefusal("no empty queue is created beside an old one");
+}
+
+TEST_F(DamagedStoreTest, MissingMarkerIsRefused) {
+  AcceptAndClose(100);
+  std::filesystem::remove(MarkerPath(options_.directory));
+  ExpectRefusal(MarkerPath(options_.directory));
+  EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
+}
+
+TEST_F(DamagedStoreTest, DamagedMarkerIsRefused) {
+  AcceptAndClose(100);
+  FlipBit(MarkerPath(options_.directory), 60);
+  ExpectRefusal(MarkerPath(options_.directory));
+  EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
+}
+
+TEST_F(DamagedStoreTest, MarkerOfAnotherQueueIsRefused) {
+  AcceptAndClose(100);
+  ASSERT_TRUE(WriteMarker(file_system_.get(), options_.directory, {"another", 1, 1}).ok());
+  ExpectRefusal("another queue");
+}
+
+TEST_F(DamagedStoreTest, OlderCopyOfTheDatabaseIsRefused) {
+  AcceptAndClose(50);
+  const std::string copy = temporary_ / "backup";
+  std::filesystem::copy(DatabaseFile(""), copy, std::filesystem::copy_options::recursive);
+  MustOpen();
+  Accept(51, 60);
+  Close();
+  std::filesystem::remove_all(DatabaseFile(""));
+  std::filesystem::copy(copy, DatabaseFile(""), std::filesystem::copy_options::recursive);
+  ASSERT_EQ(::chmod(DatabaseFile("").c_str(), 0700), 0);
+  ExpectRefusal("missing");
+}
+
+TEST_F(DamagedStoreTest, FormatOfTheFutureIsRefusedWhateverTheOperatorAccepts) {
+  AcceptAndClose(10);
+  const std::string marker = ReadFile(MarkerPath(options_.directory));
+  std::string future = marker;
+  future.replace(future.find("format 1"), 8, "format 2");
+  WriteFile(MarkerPath(options_.directory), future);
+  for (const bool accept_loss : {false, true}) {
+    options_.accept_loss = accept_loss;
+    const absl::Status status = Open();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(Message(status), HasSubstr("format 2"));
+  }
+  EXPECT_THAT(DamagedCopies(), IsEmpty());
+  WriteFile(MarkerPath(options_.directory), marker);
+  options_.accept_loss = false;
+  MustOpen();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(10)));
+}
+
+TEST_F(DamagedStoreTest, DamagedTableIsNamedAndTheOthersAreRead) {
+  options_.memtable_octets = 256 << 10;
+  AcceptAndClose(1000);
+  std::string largest;
+  for (const std::string& table : DatabaseFiles(".sst")) {
+    if (largest.empty() ||
+        std::filesystem::file_size(table) > std::filesystem::file_size(largest)) {
+      largest = table;
+    }
+  }
+  ASSERT_FALSE(largest.empty());
+  FlipBit(largest, 200);
+  const absl::Status opened = Open();
+  if (!opened.ok()) {  // Noticed at once.
+    EXPECT_TRUE(absl::IsDataLoss(opened)) << opened;
+    EXPECT_THAT(Message(opened), HasSubstr(".sst"));
+    return;
+  }
+  int damaged = 0;
+  int whole = 0;
+  for (uint64_t id = 1; id <= 1000; ++id) {
+    const auto body = store_->ReadChunk(QueueId{id}, 0);
+    if (body.ok()) {
+      EXPECT_EQ(*body, BodyOf(id));
+      ++whole;
+      continue;
+    }
+    ++damaged;
+    EXPECT_TRUE(absl::IsDataLoss(body.status())) << body.status();
+    EXPECT_THAT(Message(body.status()), HasSubstr(largest));
+  }
+  EXPECT_GT(damaged, 0);
+  EXPECT_GT(whole, 900);
+}
+
+TEST_F(DamagedStoreTest, MessageWithoutItsBodyIsHeld) {
+  MustOpen();
+  Accept(1, 3);
+  WriteSet loss;
+  loss.RemoveChunks(QueueId{2}, 1);
+  ASSERT_TRUE(CommitOne(store_.get(), loss).ok());
+  std::vector<uint64_t> held;
+  ASSERT_TRUE(store_
+                  ->Recover([&](RecoveredMessage message) {
+                    if (message.has_retry && message.retry.held) {
+                      held.push_back(message.envelope.id.value);
+                      EXPECT_EQ(message.retry.last_reason,
+                                "1 of 1 body records are missing from the queue");
+                    }
+                  })
+                  .ok());
+  EXPECT_THAT(held, testing::ElementsAre(2));
+  EXPECT_THAT(logger_.lines(), HasSubstr("000000000000002: held: 1 of 1 body records"));
+}
+
+}  // namespace
+}  // namespace mailrace::queue

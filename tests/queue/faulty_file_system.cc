@@ -1,0 +1,294 @@
+#include "tests/queue/faulty_file_system.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+namespace mailrace::queue {
+
+namespace fs = std::filesystem;
+using rocksdb::IODebugContext;
+using rocksdb::IOOptions;
+using rocksdb::IOStatus;
+using rocksdb::Slice;
+
+namespace {
+
+bool IsLog(const std::string& path) { return path.ends_with(".log"); }
+std::string DirectoryOf(const std::string& path) { return fs::path(path).parent_path().string(); }
+
+}  // namespace
+
+class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  FaultyFile(FaultyFileSystem* system, std::string path,
+             std::unique_ptr<rocksdb::FSWritableFile> file)
+      : FSWritableFileOwnerWrapper(std::move(file)), system_(system), path_(std::move(path)) {}
+
+  IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    const IOStatus refused = system_->Appended(path_, data.size());
+    if (!refused.ok()) return refused;
+    return FSWritableFileOwnerWrapper::Append(data, options, debug);
+  }
+  IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
+                  IODebugContext* debug) override {
+    return Append(data, options, debug);
+  }
+  IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
+    const IOStatus refused = system_->Truncated(path_, size);
+    if (!refused.ok()) return refused;
+    return FSWritableFileOwnerWrapper::Truncate(size, options, debug);
+  }
+  IOStatus Sync(const IOOptions&, IODebugContext*) override { return system_->Synced(path_); }
+  IOStatus Fsync(const IOOptions&, IODebugContext*) override { return system_->Synced(path_); }
+  // Writes the pages but not the size: no promise.
+  IOStatus RangeSync(uint64_t, uint64_t, const IOOptions&, IODebugContext*) override {
+    return IOStatus::OK();
+  }
+  void PrepareWrite(size_t, size_t, const IOOptions&, IODebugContext*) override {}
+
+ private:
+  FaultyFileSystem* const system_;
+  const std::string path_;
+};
+
+class FaultyDirectory final : public rocksdb::FSDirectoryWrapper {
+ public:
+  FaultyDirectory(FaultyFileSystem* system, std::string path,
+                  std::unique_ptr<rocksdb::FSDirectory> directory)
+      : FSDirectoryWrapper(std::move(directory)), system_(system), path_(std::move(path)) {}
+
+  IOStatus Fsync(const IOOptions&, IODebugContext*) override {
+    const std::lock_guard lock(system_->mutex_);
+    const IOStatus refused = system_->Refusal();
+    if (!refused.ok()) return refused;
+    system_->DirectorySynced(path_);
+    return IOStatus::OK();
+  }
+  IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* debug,
+                               const rocksdb::DirFsyncOptions&) override {
+    return Fsync(options, debug);
+  }
+
+ private:
+  FaultyFileSystem* const system_;
+  const std::string path_;
+};
+
+FaultyFileSystem::FaultyFileSystem(std::string graveyard)
+    : FileSystemWrapper(rocksdb::FileSystem::Default()), graveyard_(std::move(graveyard)) {
+  fs::create_directories(graveyard_);
+}
+
+void FaultyFileSystem::CutPower() {
+  const std::lock_guard lock(mutex_);
+  power_off_ = true;
+  for (auto change = changes_.rbegin(); change != changes_.rend(); ++change) Undo(*change);
+  changes_.clear();
+  for (auto& [path, state] : files_) {
+    if (fs::exists(path) && fs::file_size(path) > state.synced) fs::resize_file(path, state.synced);
+    state.written = state.synced;
+  }
+}
+
+void FaultyFileSystem::PowerOn() {
+  const std::lock_guard lock(mutex_);
+  power_off_ = false;
+}
+
+void FaultyFileSystem::FailLogSyncs(int count) {
+  const std::lock_guard lock(mutex_);
+  failing_syncs_ = count;
+}
+
+void FaultyFileSystem::SetFull(bool full) {
+  const std::lock_guard lock(mutex_);
+  full_ = full;
+}
+
+void FaultyFileSystem::SetReadOnly(bool read_only) {
+  const std::lock_guard lock(mutex_);
+  read_only_ = read_only;
+}
+
+void FaultyFileSystem::SetSyncIsIgnored(bool ignored) {
+  const std::lock_guard lock(mutex_);
+  sync_is_ignored_ = ignored;
+}
+
+uint64_t FaultyFileSystem::log_syncs() const {
+  const std::lock_guard lock(mutex_);
+  return log_syncs_;
+}
+
+IOStatus FaultyFileSystem::Refusal() const {
+  if (power_off_) return IOStatus::IOError("the power is off");
+  if (read_only_) return IOStatus::IOError("Read-only file system");
+  return IOStatus::OK();
+}
+
+void FaultyFileSystem::Bury(const std::string& path, Change* change) {
+  if (!fs::exists(path)) return;
+  change->buried = graveyard_ + "/" + std::to_string(++buried_);
+  fs::create_hard_link(path, change->buried);
+  change->buried_state = StateOf(path);
+  files_.erase(path);
+}
+
+void FaultyFileSystem::Undo(const Change& change) {
+  if (!change.from.empty()) {
+    fs::rename(change.path, change.from);
+    files_[change.from] = files_[change.path];
+    files_.erase(change.path);
+  } else if (!change.removal) {
+    fs::remove(change.path);
+    files_.erase(change.path);
+  }
+  if (!change.buried.empty()) {
+    fs::rename(change.buried, change.path);
+    files_[change.path] = change.buried_state;
+  }
+}
+
+IOStatus FaultyFileSystem::Appended(const std::string& path, size_t octets) {
+  const std::lock_guard lock(mutex_);
+  const IOStatus refused = Refusal();
+  if (!refused.ok()) return refused;
+  if (full_) return IOStatus::NoSpace("No space left on device");
+  files_[path].written += octets;
+  return IOStatus::OK();
+}
+
+IOStatus FaultyFileSystem::Synced(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  const IOStatus refused = Refusal();
+  if (!refused.ok()) return refused;
+  if (IsLog(path)) {
+    ++log_syncs_;
+    if (failing_syncs_ > 0) {
+      --failing_syncs_;
+      return IOStatus::IOError("Input/output error");
+    }
+  }
+  if (!sync_is_ignored_) files_[path].synced = files_[path].written;
+  return IOStatus::OK();
+}
+
+void FaultyFileSystem::DirectorySynced(const std::string& directory) {
+  if (sync_is_ignored_) return;
+  std::erase_if(changes_, [&](const Change& change) {
+    if (DirectoryOf(change.path) != directory) return false;
+    if (!change.buried.empty()) fs::remove(change.buried);
+    return true;
+  });
+}
+
+IOStatus FaultyFileSystem::Truncated(const std::string& path, uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  const IOStatus refused = Refusal();
+  if (!refused.ok()) return refused;
+  FileState& state = StateOf(path);
+  state.written = size;
+  state.synced = std::min(state.synced, size);
+  return IOStatus::OK();
+}
+
+// What was there before our time is durable.
+FaultyFileSystem::FileState& FaultyFileSystem::StateOf(const std::string& path) {
+  const auto [state, fresh] = files_.try_emplace(path);
+  if (fresh && fs::exists(path)) state->second.written = state->second.synced = fs::file_size(path);
+  return state->second;
+}
+
+IOStatus FaultyFileSystem::NewWritableFile(const std::string& path,
+                                           const rocksdb::FileOptions& options,
+                                           std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                           IODebugContext* debug) {
+  const std::lock_guard lock(mutex_);
+  IOStatus status = Refusal();
+  if (!status.ok()) return status;
+  Change change{.path = path};
+  Bury(path, &change);
+  // A new inode, as the buried one must keep its octets.
+  fs::remove(path);
+  std::unique_ptr<rocksdb::FSWritableFile> real;
+  status = target()->NewWritableFile(path, options, &real, debug);
+  if (!status.ok()) return status;
+  changes_.push_back(std::move(change));
+  files_[path] = FileState();
+  *file = std::make_unique<FaultyFile>(this, path, std::move(real));
+  return status;
+}
+
+IOStatus FaultyFileSystem::ReopenWritableFile(const std::string& path,
+                                              const rocksdb::FileOptions& options,
+                                              std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                              IODebugContext* debug) {
+  const std::lock_guard lock(mutex_);
+  IOStatus status = Refusal();
+  if (!status.ok()) return status;
+  if (!fs::exists(path)) changes_.push_back(Change{.path = path});
+  StateOf(path);
+  std::unique_ptr<rocksdb::FSWritableFile> real;
+  status = target()->ReopenWritableFile(path, options, &real, debug);
+  if (status.ok()) *file = std::make_unique<FaultyFile>(this, path, std::move(real));
+  return status;
+}
+
+IOStatus FaultyFileSystem::NewDirectory(const std::string& path, const IOOptions& options,
+                                        std::unique_ptr<rocksdb::FSDirectory>* directory,
+                                        IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSDirectory> real;
+  const IOStatus status = target()->NewDirectory(path, options, &real, debug);
+  if (status.ok()) *directory = std::make_unique<FaultyDirectory>(this, path, std::move(real));
+  return status;
+}
+
+IOStatus FaultyFileSystem::DeleteFile(const std::string& path, const IOOptions& options,
+                                      IODebugContext* debug) {
+  const std::lock_guard lock(mutex_);
+  IOStatus status = Refusal();
+  if (!status.ok()) return status;
+  Change change{.path = path, .removal = true};
+  Bury(path, &change);
+  status = target()->DeleteFile(path, options, debug);
+  if (status.ok()) changes_.push_back(std::move(change));
+  return status;
+}
+
+IOStatus FaultyFileSystem::RenameFile(const std::string& from, const std::string& to,
+                                      const IOOptions& options, IODebugContext* debug) {
+  const std::lock_guard lock(mutex_);
+  IOStatus status = Refusal();
+  if (!status.ok()) return status;
+  Change change{.path = to, .from = from};
+  Bury(to, &change);
+  const FileState state = StateOf(from);
+  status = target()->RenameFile(from, to, options, debug);
+  if (!status.ok()) return status;
+  files_[to] = state;
+  files_.erase(from);
+  changes_.push_back(std::move(change));
+  return status;
+}
+
+IOStatus FaultyFileSystem::Truncate(const std::string& path, size_t size, const IOOptions& options,
+                                    IODebugContext* debug) {
+  const IOStatus refused = Truncated(path, size);
+  if (!refused.ok()) return refused;
+  return target()->Truncate(path, size, options, debug);
+}
+
+IOStatus FaultyFileSystem::GetFreeSpace(const std::string& path, const IOOptions& options,
+                                        uint64_t* octets, IODebugContext* debug) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (full_) {
+      *octets = 0;
+      return IOStatus::OK();
+    }
+  }
+  return target()->GetFreeSpace(path, options, octets, debug);
+}
+
+}  // namespace mailrace::queue
