@@ -1,0 +1,75 @@
+// The registry's chapter on logging in to the relay.
+#include "engine/config/parameter_builders.h"
+
+namespace mailrace::engine::config {
+namespace {
+
+constexpr std::string_view kSecurityWords =
+    "noplaintext noactive nodictionary forward_secrecy noanonymous mutual_auth";
+
+}  // namespace
+
+ParameterGroup SaslParameters() {
+  return {
+      "Login to the relay (SASL)",
+      "Which password is used, and which mechanisms may see it. Plaintext mechanisms (PLAIN, "
+      "LOGIN) are refused by default; allowing them on connections whose certificate is not "
+      "checked is the operator's explicit word, by smtp_sasl_tls_security_options.",
+      {
+          YesNo("smtp_sasl_auth_enable", "no", MAILRACE_FIELD(sasl.smtp_sasl_auth_enable),
+                "Log in to servers that offer AUTH and for which there is a password.",
+                "yes for a relay that wants a login."),
+          Text("smtp_sasl_password_maps", "", MAILRACE_FIELD(sasl.smtp_sasl_password_maps),
+               "lookup tables",
+               "user:password by server host name, then by the next-hop as written in relayhost "
+               "(with brackets and port). Read at start and on reload.",
+               "Always with smtp_sasl_auth_enable = yes."),
+          Text("smtp_sasl_password_result_delimiter", ":",
+               MAILRACE_FIELD(sasl.smtp_sasl_password_result_delimiter), "one or more characters",
+               "Between user and password; the first one counts.",
+               "When a user name contains a colon."),
+          YesNo("sasl_password_file_check", "yes", MAILRACE_FIELD(sasl.sasl_password_file_check),
+                "Refuse password files that others than their owner can read or replace.",
+                "no only where another mechanism protects the file and its mode cannot."),
+          Words("smtp_sasl_security_options", "noplaintext, noanonymous", kSecurityWords,
+                MAILRACE_FIELD(sasl.smtp_sasl_security_options),
+                "What a mechanism must not be, or must offer, on connections without TLS. Empty: "
+                "no restriction.",
+                "Empty or noanonymous allows clear-text passwords on the open network: for "
+                "throw-away accounts and loopback only."),
+          Words("smtp_sasl_tls_security_options", "$smtp_sasl_security_options", kSecurityWords,
+                MAILRACE_FIELD(sasl.smtp_sasl_tls_security_options),
+                "The same with TLS, where the certificate need not match (none below MUST: may, "
+                "encrypt, MUST_NOPEERMATCH).",
+                "noanonymous for the usual relay that offers PLAIN and LOGIN."),
+          Words(
+              "smtp_sasl_tls_verified_security_options", "$smtp_sasl_tls_security_options",
+              kSecurityWords, MAILRACE_FIELD(sasl.smtp_sasl_tls_verified_security_options),
+              "The same with TLS whose certificate was demanded to match, and did.",
+              "noanonymous here alone sends passwords to proven servers only: the safest set-up."),
+          List("smtp_sasl_mechanism_filter", "", MAILRACE_FIELD(sasl.smtp_sasl_mechanism_filter),
+               "mechanism names, !name, static:all",
+               "The server's list is cut down to what matches; the first match decides. Empty: "
+               "everything.",
+               "When a server offers a mechanism that does not work."),
+          Word("smtp_sasl_type", "cyrus", "cyrus gsasl", MAILRACE_FIELD(sasl.smtp_sasl_type),
+               "Accepted for compatibility; the mechanisms are GNU SASL's.", "Never."),
+          Text("smtp_sasl_path", "", MAILRACE_FIELD(sasl.smtp_sasl_path), "text",
+               "Accepted for compatibility, without effect.", "Never."),
+          YesNo("smtp_sasl_auth_soft_bounce", "yes",
+                MAILRACE_FIELD(sasl.smtp_sasl_auth_soft_bounce),
+                "Treat a refused login as temporary: mail waits until the password is mended.",
+                "no returns mail at once when a login is refused."),
+          Time("sasl_failure_pause", "300s", 's', 1, kDay, MAILRACE_FIELD(sasl.sasl_failure_pause),
+               "How long a credential that the server refused is not tried again, by any "
+               "connection.",
+               "More for servers that lock accounts after few failures."),
+          YesNo("smtp_sender_dependent_authentication", "no",
+                MAILRACE_FIELD(sasl.smtp_sender_dependent_authentication),
+                "Look up passwords by the envelope sender first; sessions are then never shared "
+                "between senders.",
+                "When each sender has an own account at the relay."),
+      }};
+}
+
+}  // namespace mailrace::engine::config

@@ -1,0 +1,136 @@
+#include "engine/routing/sasl_policy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace mailrace::engine {
+namespace {
+
+using transport::sasl::Credentials;
+using transport::sasl::SecurityOptions;
+
+struct Key {
+  std::string text;
+  bool of_sender = false;
+};
+
+// The forms of a sender that Postfix looks up, the most specific first.
+void AddSenderKeys(std::string_view sender, const config::GeneralOptions& general,
+                   std::vector<Key>* keys) {
+  if (sender.empty()) return;
+  keys->push_back({std::string(sender), true});
+  const size_t at = sender.rfind('@');
+  const std::string_view local = sender.substr(0, at);
+  const std::string_view domain = at == std::string_view::npos ? "" : sender.substr(at + 1);
+  std::string_view user = local;
+  if (!general.recipient_delimiter.empty()) {
+    const size_t extension = local.find_first_of(general.recipient_delimiter);
+    if (extension != std::string_view::npos && extension > 0) user = local.substr(0, extension);
+  }
+  const std::string suffix = domain.empty() ? "" : fmt::format("@{}", domain);
+  if (user.size() != local.size()) keys->push_back({fmt::format("{}{}", user, suffix), true});
+  const bool is_local =
+      EqualsIgnoreCase(domain, general.myorigin) || EqualsIgnoreCase(domain, general.myhostname);
+  if (is_local) {
+    keys->push_back({std::string(local), true});
+    if (user.size() != local.size()) keys->push_back({std::string(user), true});
+  }
+  if (!suffix.empty()) keys->push_back({suffix, true});
+}
+
+// At the first delimiter; without one the password is empty.
+Credentials Split(std::string_view value, std::string_view delimiter) {
+  const size_t end = value.find(delimiter);
+  if (end == std::string_view::npos) return {std::string(value), ""};
+  return {std::string(value.substr(0, end)), std::string(value.substr(end + delimiter.size()))};
+}
+
+SecurityOptions FromWords(const std::vector<std::string>& words) {
+  const auto has = [&](std::string_view word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+  };
+  return {.noplaintext = has("noplaintext"),
+          .noactive = has("noactive"),
+          .nodictionary = has("nodictionary"),
+          .noanonymous = has("noanonymous"),
+          .mutual_auth = has("mutual_auth"),
+          .forward_secrecy = has("forward_secrecy")};
+}
+
+bool FilterAdmits(std::string_view mechanism, const std::vector<std::string>& filter) {
+  for (std::string_view pattern : filter) {
+    const bool negated = pattern.starts_with('!');
+    if (negated) pattern.remove_prefix(1);
+    if (pattern.starts_with("static:") || EqualsIgnoreCase(pattern, mechanism)) return !negated;
+  }
+  return false;
+}
+
+}  // namespace
+
+CredentialResult FindCredentials(const config::SaslOptions& options,
+                                 const config::GeneralOptions& general,
+                                 const tables::TableList& passwords, const CredentialQuery& query) {
+  CredentialResult out;
+  if (!options.smtp_sasl_auth_enable) {
+    out.steps.emplace_back("smtp_sasl_auth_enable = no: no login");
+    return out;
+  }
+  std::vector<Key> keys;
+  if (options.smtp_sender_dependent_authentication) AddSenderKeys(query.sender, general, &keys);
+  keys.push_back({std::string(query.host), false});
+  if (!EqualsIgnoreCase(query.host, query.nexthop)) {
+    keys.push_back({std::string(query.nexthop), false});
+  }
+  for (const Key& key : keys) {
+    const absl::StatusOr<std::optional<tables::TableHit>> hit = passwords.Lookup(key.text);
+    if (!hit.ok()) {
+      out.failed = true;
+      out.status = {4, 3, 0};
+      out.reason = "Temporary lookup error";
+      out.steps.push_back(fmt::format("{}: the table cannot answer", key.text));
+      return out;
+    }
+    if (!hit->has_value()) {
+      out.steps.push_back(fmt::format("{}: no entry", key.text));
+      continue;
+    }
+    out.credentials = Split((*hit)->value, options.smtp_sasl_password_result_delimiter);
+    out.key = key.text;
+    out.decided_by = (*hit)->origin;
+    out.by_sender = key.of_sender;
+    out.steps.push_back(fmt::format("{}: user \"{}\" by {}", key.text,
+                                    Printable(out.credentials->user, 100), out.decided_by));
+    return out;
+  }
+  out.steps.emplace_back("no entry in smtp_sasl_password_maps: no login");
+  return out;
+}
+
+SecurityOptionsChoice ChooseSecurityOptions(const config::SaslOptions& options,
+                                            ConnectionSecurity security) {
+  switch (security) {
+    case ConnectionSecurity::kClear:
+      break;
+    case ConnectionSecurity::kTls:
+      return {FromWords(options.smtp_sasl_tls_security_options), "smtp_sasl_tls_security_options"};
+    case ConnectionSecurity::kTlsMatched:
+      return {FromWords(options.smtp_sasl_tls_verified_security_options),
+              "smtp_sasl_tls_verified_security_options"};
+  }
+  return {FromWords(options.smtp_sasl_security_options), "smtp_sasl_security_options"};
+}
+
+std::vector<std::string> FilterMechanisms(const std::vector<std::string>& offered,
+                                          const std::vector<std::string>& filter) {
+  if (filter.empty()) return offered;
+  std::vector<std::string> out;
+  std::copy_if(offered.begin(), offered.end(), std::back_inserter(out),
+               [&](const std::string& mechanism) { return FilterAdmits(mechanism, filter); });
+  return out;
+}
+
+}  // namespace mailrace::engine
