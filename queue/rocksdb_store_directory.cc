@@ -135,6 +135,28 @@ std::string StoreDirectory::NewestLog() const {
   return newest;
 }
 
+absl::Status StoreDirectory::RestoreCurrent() const {
+  std::string newest;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(database_path(), error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("MANIFEST-")) newest = std::max(newest, name);
+  }
+  if (newest.empty()) {
+    return absl::NotFoundError(fmt::format("{} has no MANIFEST", database_path()));
+  }
+  const std::string path = database_path() + "/CURRENT";
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return FromErrno(errno, "make", path);
+  newest += '\n';
+  const bool written =
+      ::write(file, newest.data(), newest.size()) == static_cast<ssize_t>(newest.size()) &&
+      ::fsync(file) == 0;
+  const int failed = written ? 0 : errno;
+  ::close(file);
+  return written ? SyncDirectory(database_path()) : FromErrno(failed, "write", path);
+}
+
 absl::StatusOr<std::string> StoreDirectory::CopyAside(absl::Time now) const {
   const std::string stem =
       fmt::format("{}.damaged-{}", database_path(),

@@ -36,6 +36,10 @@ class StoreDirectory {
   // The log that was written last, with its path; empty if there is none.
   std::string NewestLog() const;
 
+  // Makes CURRENT name the newest MANIFEST, which is what it always does. NotFound: there
+  // is none.
+  absl::Status RestoreCurrent() const;
+
   // Copies database and marker aside and returns the path of the copy. Tables never
   // change, so they are linked; logs are copied. Durable before it returns.
   absl::StatusOr<std::string> CopyAside(absl::Time now) const;

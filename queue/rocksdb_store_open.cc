@@ -70,6 +70,9 @@ class Opening {
     absl::Status status = OpenDatabase(mode);
     if (!status.ok()) return status;
     status = Compare(newest_log);
+    // Only now that it is known to be whole: the logs of the last run become tables and
+    // go. RocksDB would not miss one that a process left behind at its end.
+    if (status.ok()) status = FlushAll();
     if (!status.ok()) database_.reset();
     return status;
   }
@@ -128,35 +131,47 @@ class Opening {
     if (!copy.ok()) return copy.status();
     Log(Severity::kWarning, fmt::format("the damaged files are kept in {}", *copy));
 
-    DatabaseMode mode;
-    mode.salvage = true;
-    mode.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-    absl::Status status =
-        directory_->HasCurrent() ? OpenDatabase(mode) : absl::DataLossError("CURRENT is missing");
-    mode.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
-    if (!status.ok() && directory_->HasCurrent()) status = OpenDatabase(mode);
-    if (!status.ok() && !directory_->RecordFiles().empty()) {
-      status = Database::Repair(directory_->database_path(), options_);
-      if (status.ok()) status = OpenDatabase(mode);
-    }
-    if (!status.ok() && !directory_->HasCurrent()) {
-      mode.create = true;  // Nothing is left: the operator accepted that too.
-      status = OpenDatabase(mode);
-    }
+    absl::Status status = OpenSalvaged();
     if (!status.ok()) return status;
     return Settle();
   }
 
-  // Writes what was salvaged to tables, so that the damaged logs go, and proves that
-  // the queue opens as any other from now on.
-  absl::Status Settle() {
-    const uint64_t sequence = database_->sequence();
+  absl::Status OpenSalvaged() {
+    absl::Status status = absl::OkStatus();
+    if (!directory_->HasCurrent()) status = directory_->RestoreCurrent();
+    DatabaseMode mode;
+    mode.salvage = true;
+    for (const auto recovery : {rocksdb::WALRecoveryMode::kPointInTimeRecovery,
+                                rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords}) {
+      mode.wal_recovery_mode = recovery;
+      if (directory_->HasCurrent()) status = OpenDatabase(mode);
+      if (status.ok()) return status;
+    }
+    if (!directory_->RecordFiles().empty()) {
+      status = Database::Repair(directory_->database_path(), options_);
+      return status.ok() ? OpenDatabase(mode) : status;
+    }
+    if (directory_->HasCurrent()) return status;
+    mode.create = true;  // Nothing is left: the operator accepted that too.
+    return OpenDatabase(mode);
+  }
+
+  absl::Status FlushAll() {
     for (int family = -1; family < kFamilies; ++family) {
       rocksdb::ColumnFamilyHandle* const handle =
           family < 0 ? database_->queue_family() : database_->family(static_cast<Family>(family));
       const rocksdb::Status status = database_->db()->Flush(rocksdb::FlushOptions(), handle);
       if (!status.ok()) return FromRocksdb(status, directory_->database_path());
     }
+    return absl::OkStatus();
+  }
+
+  // Writes what was salvaged to tables, so that the damaged logs go, and proves that
+  // the queue opens as any other from now on.
+  absl::Status Settle() {
+    const uint64_t sequence = database_->sequence();
+    const absl::Status flushed = FlushAll();
+    if (!flushed.ok()) return flushed;
     const uint64_t expected = marker_ ? marker_->sequence : 0;
     Log(Severity::kWarning,
         marker_ ? fmt::format("the queue ends at {}, the marker says {}: at least {} records "

@@ -139,14 +139,20 @@ TEST_F(DamagedStoreTest, LogThatIsGoneIsRefused) {
 }
 
 TEST_F(DamagedStoreTest, OlderLogThatIsGoneIsRefusedAlthoughNewerOnesAreWhole) {
-  AcceptAndClose(100);
-  const std::string older = MainLog();
-  MustOpen();
-  Accept(101, 110);
-  Close();
-  std::filesystem::remove(older);
+  options_.memtable_octets = 256 << 10;  // Several logs in one run.
+  AcceptAndClose(150);
+  ASSERT_GE(DatabaseFiles(".log").size(), 2u);
+  std::filesystem::remove(DatabaseFiles(".log").front());
   const absl::Status status = Open();
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+}
+
+TEST_F(DamagedStoreTest, LogsOfTheLastRunBecomeTablesAtStart) {
+  AcceptAndClose(100);
+  const std::string log = MainLog();
+  MustOpen();
+  EXPECT_FALSE(std::filesystem::exists(log));
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(100)));
 }
 
 TEST_F(DamagedStoreTest, MissingCurrentIsRefusedAndNoEmptyQueueMade) {
@@ -156,9 +162,21 @@ TEST_F(DamagedStoreTest, MissingCurrentIsRefusedAndNoEmptyQueueMade) {
   EXPECT_FALSE(std::filesystem::exists(DatabaseFile("CURRENT")));
 }
 
-TEST_F(DamagedStoreTest, MissingCurrentWithLossAcceptedIsRepairedFromTablesAndLogs) {
+TEST_F(DamagedStoreTest, MissingCurrentWithLossAcceptedLosesNothing) {
   AcceptAndClose(100);
   std::filesystem::remove(DatabaseFile("CURRENT"));
+  EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
+}
+
+TEST_F(DamagedStoreTest, WithoutManifestWhatIsInTablesIsSalvaged) {
+  AcceptAndClose(100);
+  MustOpen();  // Now in tables.
+  Close();
+  for (const auto& entry : std::filesystem::directory_iterator(DatabaseFile(""))) {
+    const std::string name = entry.path().filename().string();
+    if (name == "CURRENT" || name.starts_with("MANIFEST")) std::filesystem::remove(entry.path());
+  }
+  ExpectRefusal(DatabaseFile("CURRENT"));
   EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
 }
 
