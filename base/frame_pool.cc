@@ -3,12 +3,6 @@
 #include <array>
 #include <new>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MAILRACE_NO_FRAME_POOL 1  // Recycling would hide a use after free.
-#endif
-#endif
-
 namespace mailrace {
 
 namespace {
@@ -16,6 +10,15 @@ namespace {
 constexpr size_t kClassOctets = 128;
 constexpr size_t kClasses = 32;  // Frames up to 4 KiB; larger ones go to malloc.
 constexpr size_t kKeptPerClass = 256;
+
+// Recycling would hide a use after free from the sanitizer.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kRecycled = false;
+#elif defined(__has_feature)
+constexpr bool kRecycled = !__has_feature(address_sanitizer);
+#else
+constexpr bool kRecycled = true;
+#endif
 
 struct FreeFrame {
   FreeFrame* next;
@@ -47,27 +50,25 @@ constexpr size_t ClassOf(size_t octets) { return (octets - 1) / kClassOctets; }
 void* FramePool::Allocate(size_t octets) {
   const size_t c = ClassOf(octets);
   if (c >= kClasses) return ::operator new(octets);
-#ifndef MAILRACE_NO_FRAME_POOL
-  if (FreeFrame* frame = cache.heads[c]; frame != nullptr) {
-    cache.heads[c] = frame->next;
-    --cache.counts[c];
-    return frame;
+  if (kRecycled) {
+    if (FreeFrame* frame = cache.heads[c]; frame != nullptr) {
+      cache.heads[c] = frame->next;
+      --cache.counts[c];
+      return frame;
+    }
   }
-#endif
   return ::operator new((c + 1) * kClassOctets);
 }
 
 void FramePool::Free(void* frame, size_t octets) noexcept {
   const size_t c = ClassOf(octets);
-#ifndef MAILRACE_NO_FRAME_POOL
-  if (c < kClasses && cache.counts[c] < kKeptPerClass) {
+  if (kRecycled && c < kClasses && cache.counts[c] < kKeptPerClass) {
     auto* free_frame = static_cast<FreeFrame*>(frame);
     free_frame->next = cache.heads[c];
     cache.heads[c] = free_frame;
     ++cache.counts[c];
     return;
   }
-#endif
   ::operator delete(frame);
 }
 
