@@ -2,7 +2,6 @@
 // queue, from the null reverse-path (RFC 3461 6.1, RFC 5321 6.1).
 #pragma once
 
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -18,11 +17,12 @@ struct FailureNotice {
 };
 
 // `content_head` is the beginning of the original content, at least its header section
-// if it is that short. Nothing if nobody may or wants to be told: null reverse-path,
-// NOTIFY=NEVER (reliability.md 2.12).
-std::optional<FailureNotice> MakeFailureNotice(const ShardContext& context,
-                                               const QueuedMessage& message,
-                                               const std::vector<FailedRecipient>& failed,
-                                               std::string_view content_head);
+// if it is that short. None if nobody may or wants to be told: null reverse-path,
+// NOTIFY=NEVER (reliability.md 2.12). One, unless there are more recipients than one
+// notice reports.
+std::vector<FailureNotice> MakeFailureNotices(const ShardContext& context,
+                                              const QueuedMessage& message,
+                                              const std::vector<FailedRecipient>& failed,
+                                              std::string_view content_head);
 
 }  // namespace mailrace::engine

@@ -19,11 +19,14 @@ EnhancedStatus Softened(EnhancedStatus status) {
   return status;
 }
 
-Disposition Refused(const OutgoingRecipient& recipient, const logs::Peer& relay, bool soft_bounce) {
+// `own`: it is our own verdict on what this server cannot take, not the server's word.
+Disposition Refused(const OutgoingRecipient& recipient, const logs::Peer& relay, bool own,
+                    bool soft_bounce) {
   const Reply& reply = *recipient.reply;
   Disposition d;
   d.status = reply.enhanced();
-  d.text = logs::SaidText(relay, reply.ToString(), StepCommand(recipient.step));
+  d.text = own ? logs::OneLine(reply.ToString())
+               : logs::SaidText(relay, reply.ToString(), StepCommand(recipient.step));
   bool permanent = reply.permanent();
   // "552 too many recipients" of old servers means 452 (RFC 5321 4.5.3.1.10).
   if (recipient.step == Step::kRcpt && reply.code == 552) permanent = false;
@@ -54,7 +57,9 @@ Disposition JudgeRecipient(const OutgoingRecipient& recipient,
       d.text = Printable(recipient.reply->ToString());
       return d;
     case Result::kRefused:
-      return Refused(recipient, relay, soft_bounce);
+      return Refused(recipient, relay,
+                     message_failure && message_failure->text == transport::smtp::kOwnReplyText,
+                     soft_bounce);
     case Result::kUntried:
       d.kind = Disposition::Kind::kUntried;
       break;

@@ -34,7 +34,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   uint32_t recipients = 0;  // Whose outcome becomes durable with this.
   bool removes = false;     // The message's records go.
   bool defers = false;      // The job was deferred: its message may leave memory then.
-  std::shared_ptr<QueuedMessage> notice;
+  std::vector<std::shared_ptr<QueuedMessage>> notices;
 
   void Done() override {
     ShardContext& context = *recorder_->context_;
@@ -57,7 +57,8 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
     context.stats->uncommitted_outcomes.Subtract(recipients);
     if (removes) recorder_->Removed(*message_);
     if (defers) recorder_->EvictDeferred(message_->id());
-    if (notice != nullptr) recorder_->enqueue_(std::move(notice));
+    for (std::shared_ptr<QueuedMessage>& notice : notices) recorder_->enqueue_(std::move(notice));
+    if (--recorder_->outstanding_ == 0) recorder_->durable_.NotifyAll();
     delete this;
   }
 
@@ -75,8 +76,17 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
 
 void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   context_->stats->uncommitted_outcomes.Add(request->recipients);
+  ++outstanding_;
   // Given back through the commit sink; deletes itself in Done().
   context_->committer->Submit(request.release());
+}
+
+Task<bool> OutcomeRecorder::AwaitDurable(MonoTime deadline) {
+  while (outstanding_ > 0) {
+    const bool notified = co_await durable_.Wait(deadline);
+    if (!notified) co_return false;
+  }
+  co_return true;
 }
 
 void OutcomeRecorder::LogRecipient(const JobPass& pass, uint32_t recipient,
@@ -130,8 +140,9 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
         break;
       case Disposition::Kind::kFailed:
         stats.failed.Add();
-        pass->failed.push_back(
-            {recipient.index, disposition.status, std::move(disposition.text), facts.relay.host});
+        pass->failed.push_back({recipient.index, disposition.status, std::move(disposition.text),
+                                facts.relay.host,
+                                recipient.reply ? recipient.reply->ToString() : std::string()});
         break;
       default:
         stats.deferred.Add();
@@ -139,6 +150,10 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
         pass->any_deferred = true;
         pass->deferral_text = std::move(disposition.text);
     }
+  }
+  if (transaction->failure &&
+      transaction->failure->text.starts_with(transport::smtp::kContentUnfitText)) {
+    pass->unfit = true;
   }
   stats.transaction_time.Record(now - pass->taken);
   if (!pass->delivered.empty()) {
@@ -195,6 +210,15 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
   queue::Job* job = pass->job();
   if (!owed) {
     context_->scheduler->Finish(job);
+  } else if (pass->unfit) {
+    // Damaged in the queue: neither sent nor dropped until somebody looks (O-06).
+    context_->logger->Log(
+        Severity::kError, "qmgr",
+        fmt::format("{}: message is held: {}", message.id().ToString(), pass->deferral_text));
+    message.retry().held = true;
+    request->writes.PutRetry(message.id(), message.retry());
+    message.set_has_retry();
+    context_->scheduler->Hold(job);
   } else if (pass->any_deferred) {
     const absl::Time wall = context_->loop->wall();
     queue::RetryState& retry = message.retry();
@@ -255,16 +279,16 @@ Task<void> OutcomeRecorder::FailAndNotify(std::unique_ptr<JobPass> pass) {
     }
   }
   auto request = std::make_unique<Request>(this, message);
-  std::optional<FailureNotice> notice = MakeFailureNotice(*context_, *message, pass->failed, head);
-  if (notice) {
-    request->writes.PutChunk(notice->envelope.id, 0, notice->content);
-    request->writes.PutMessage(notice->envelope);
+  for (FailureNotice& notice : MakeFailureNotices(*context_, *message, pass->failed, head)) {
+    request->writes.PutChunk(notice.envelope.id, 0, notice.content);
+    request->writes.PutMessage(notice.envelope);
     context_->logger->Info("bounce", logs::NotificationLine(message->id().ToString(),
                                                             logs::Notification::kSenderFailure,
-                                                            notice->envelope.id.ToString()));
+                                                            notice.envelope.id.ToString()));
     context_->stats->dsn_sent.Add();
-    request->notice = std::make_shared<QueuedMessage>(std::move(notice->envelope));
-    request->notice->set_content(std::move(notice->content));
+    auto queued = std::make_shared<QueuedMessage>(std::move(notice.envelope));
+    queued->set_content(std::move(notice.content));
+    request->notices.push_back(std::move(queued));
   }
   // The failures and the notice about them are one atomic batch: a crash leaves both or
   // neither (reliability.md D-12).
@@ -317,7 +341,7 @@ void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus s
     if (!message.pending(index)) continue;
     LogRecipient(*pass, index, disposition, TransactionFacts{});
     context_->stats->failed.Add();
-    pass->failed.push_back({index, status, text, ""});
+    pass->failed.push_back({index, status, text, "", ""});
   }
   context_->tasks->Spawn(FailAndNotify(std::move(pass)));
 }

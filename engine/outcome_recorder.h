@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "base/sync.h"
 #include "base/task.h"
 #include "engine/delivery/job_pass.h"
 #include "engine/outcome.h"
@@ -25,7 +26,7 @@ class OutcomeRecorder {
   // `enqueue` takes a message that just became durable (a notice) into the shard.
   OutcomeRecorder(ShardContext* context,
                   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue)
-      : context_(context), enqueue_(std::move(enqueue)) {}
+      : context_(context), enqueue_(std::move(enqueue)), durable_(context->loop) {}
 
   // Judges and logs every recipient of a finished transaction.
   void TransactionFinished(const DeliveryTransaction* transaction, const TransactionFacts& facts);
@@ -48,6 +49,9 @@ class OutcomeRecorder {
   // any, nothing new should be sent (a full disk must not pile up duplicates).
   bool blocked() const { return retrying_ > 0; }
 
+  // Until every outcome so far is durable; false if the deadline came first.
+  Task<bool> AwaitDurable(MonoTime deadline);
+
  private:
   class Request;
   void LogRecipient(const JobPass& pass, uint32_t recipient, const Disposition& disposition,
@@ -64,6 +68,8 @@ class OutcomeRecorder {
   ShardContext* context_;
   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
   size_t retrying_ = 0;
+  size_t outstanding_ = 0;  // Requests on their way.
+  Event durable_;           // outstanding_ became 0.
 };
 
 }  // namespace mailrace::engine

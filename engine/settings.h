@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/socket_address.h"
+#include "engine/bounces/bounce_rules.h"
 #include "engine/intake/intake_options.h"
 #include "engine/logs/log_lines.h"
 #include "engine/logs/tls_lines.h"
@@ -64,6 +65,7 @@ struct Settings {
   uint64_t message_octets_max = 10'240'000;
 
   // Notices.
+  BouncePolicy bounces;
   size_t bounce_octets_max = 50'000;
 
   // Intake.

@@ -5,6 +5,7 @@
 
 #include "base/sync.h"
 #include "engine/logs/log_lines.h"
+#include "engine/routing/router.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -113,13 +114,6 @@ Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_ch
   co_return absl::OkStatus();
 }
 
-std::string Shard::Route(const queue::Recipient& recipient) const {
-  const Settings& settings = *context_.settings;
-  if (!settings.relayhost.empty()) return settings.relayhost;
-  const size_t at = recipient.address.rfind('@');
-  return at == std::string::npos ? settings.myhostname : recipient.address.substr(at + 1);
-}
-
 void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_attempt) {
   const queue::Envelope& envelope = message->envelope();
   context_.logger->Info("qmgr", logs::ActiveLine(envelope.id.ToString(), envelope.reverse_path,
@@ -136,7 +130,7 @@ void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_atte
   // Grouped by nexthop; with a relayhost there is one.
   std::vector<std::pair<std::string, uint32_t>> nexthops;
   for (const queue::Recipient& recipient : envelope.recipients) {
-    std::string nexthop = Route(recipient);
+    std::string nexthop = NexthopOf(recipient, *context_.settings);
     const auto it = std::find_if(nexthops.begin(), nexthops.end(),
                                  [&](const auto& entry) { return entry.first == nexthop; });
     if (it == nexthops.end()) {
@@ -219,7 +213,7 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
   const queue::Envelope& envelope = message->envelope();
   for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
     if (!message->pending(i)) continue;
-    std::string nexthop = Route(envelope.recipients[i]);
+    std::string nexthop = NexthopOf(envelope.recipients[i], *context_.settings);
     if (nexthop == here) {
       recipients.push_back(i);
     } else {
@@ -325,6 +319,62 @@ void Shard::Flush() {
   ArmTick();
 }
 
+bool Shard::Hold(QueueId id) {
+  bool changed = false;
+  scheduler_.ForEachOf(id, [this, &changed](queue::Job* job) {
+    if (job->state == queue::Job::State::kHeld || job->state == queue::Job::State::kInFlight) {
+      return;
+    }
+    scheduler_.Hold(job);
+    changed = true;
+  });
+  if (changed) RecordHold(id, true);
+  return changed;
+}
+
+bool Shard::Unhold(QueueId id) {
+  bool changed = false;
+  scheduler_.ForEachOf(id, [this, &changed](queue::Job* job) {
+    if (job->state != queue::Job::State::kHeld) return;
+    scheduler_.Unhold(job, context_.loop->now());
+    changed = true;
+  });
+  if (changed) RecordHold(id, false);
+  return changed;
+}
+
+bool Shard::Remove(QueueId id) {
+  bool in_delivery = false;
+  bool found = false;
+  scheduler_.ForEachOf(id, [&](queue::Job* job) {
+    found = true;
+    in_delivery = in_delivery || job->state == queue::Job::State::kInFlight;
+  });
+  if (!found || in_delivery) return false;
+  scheduler_.ForEachOf(id, [this](queue::Job* job) { scheduler_.Remove(job); });
+  context_.reader->ReadMessage(id, [this, id](absl::StatusOr<queue::RecoveredMessage> message) {
+    if (!message.ok()) return;
+    auto cleanup = std::make_unique<Cleanup>(context_.commit_sink);
+    cleanup->writes.RemoveMessage(id, message->envelope.chunks, message->done_indices,
+                                  message->has_retry);
+    context_.committer->Submit(cleanup.release());
+    context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
+  });
+  return true;
+}
+
+// Held survives a restart; what else is known of the retries is kept.
+void Shard::RecordHold(QueueId id, bool held) {
+  context_.reader->ReadMessage(id,
+                               [this, id, held](absl::StatusOr<queue::RecoveredMessage> message) {
+                                 if (!message.ok()) return;
+                                 message->retry.held = held;
+                                 auto change = std::make_unique<Cleanup>(context_.commit_sink);
+                                 change->writes.PutRetry(id, message->retry);
+                                 context_.committer->Submit(change.release());
+                               });
+}
+
 void Shard::Reload(std::shared_ptr<const Settings> settings) {
   const bool was_deferred = context_.settings->delivery_deferred;
   context_.settings = std::move(settings);
@@ -344,8 +394,9 @@ void Shard::Cancel() {
   for (auto& [name, destination] : destinations_) destination->Cancel();
 }
 
-bool Shard::idle() const { return tasks_.running() == 0; }
-
-Task<void> Shard::Join() { co_await tasks_.Join(); }
+Task<void> Shard::Join(MonoTime deadline) {
+  co_await tasks_.Join();
+  co_await recorder_.AwaitDurable(deadline);
+}
 
 }  // namespace mailrace::engine

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -26,7 +27,7 @@ namespace mailrace::engine {
 // A job found in the store at start, without its message: that is read when it is due.
 struct RecoveredJob {
   QueueId id;
-  std::string nexthop;
+  std::string_view nexthop;  // Borrowed for the call of Recover().
   uint32_t recipients = 0;
   uint8_t priority = 1;
   bool held = false;
@@ -51,6 +52,12 @@ class Shard final : public Acceptor, private JobFeed {
 
   // All deferred mail becomes due now, suspended destinations are tried again.
   void Flush();
+  // An operator's wish about one message; false if it is not here, or in delivery just
+  // now. Held mail is not tried until it is released; removed mail is gone without a
+  // notice.
+  bool Hold(QueueId id);
+  bool Unhold(QueueId id);
+  bool Remove(QueueId id);
   // From now on works by `settings`; sessions of the old ones end after what they do.
   void Reload(std::shared_ptr<const Settings> settings);
 
@@ -58,10 +65,9 @@ class Shard final : public Acceptor, private JobFeed {
   void Drain();
   // What is in flight is cut off (recipients after their final dot are uncertain).
   void Cancel();
-  // Nothing is in flight any more.
-  bool idle() const;
-  // After Drain or Cancel, awaits that.
-  Task<void> Join();
+  // After Drain or Cancel: awaits the end of all sessions, and until `deadline` that
+  // every outcome is durable (a full disk must not keep the process).
+  Task<void> Join(MonoTime deadline);
 
   queue::Scheduler& scheduler() { return scheduler_; }
   const ShardStats& stats() const { return stats_; }
@@ -80,10 +86,10 @@ class Shard final : public Acceptor, private JobFeed {
                      absl::StatusOr<std::string> content);
   void LoadFailed(queue::Job* job, const absl::Status& status);
   void Pump(queue::NexthopQueue* nexthop);
+  void RecordHold(QueueId id, bool held);
   void ForgetIdleDestinations();
   void Tick();
   void ArmTick();
-  std::string Route(const queue::Recipient& recipient) const;
   void TakeMemory(QueuedMessage* message);
 
   static constexpr size_t kLoadsMax = 256;

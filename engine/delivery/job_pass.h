@@ -39,7 +39,8 @@ struct FailedRecipient {
   uint32_t index = 0;
   EnhancedStatus status;
   std::string text;
-  std::string remote_mta;
+  std::string remote_mta{};  // Host name; empty if none was reached.
+  std::string reply{};       // As it said it; empty if it was not a reply.
 };
 
 class JobPass {
@@ -64,6 +65,7 @@ class JobPass {
   std::vector<FailedRecipient> failed;
   bool any_deferred = false;
   bool any_untried = false;
+  bool unfit = false;  // The stored content must not be sent.
   std::string deferral_text;
 
   MonoTime taken;      // Handed to a session.

@@ -1,0 +1,216 @@
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/front_door.h"
+#include "engine/routing/router.h"
+#include "fmt/format.h"
+#include "queue/rocksdb_store.h"
+#include "transport/tls/context.h"
+#include "transport/uring/probe.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+Task<void> CloseDoor(std::shared_ptr<FrontDoor> door) {
+  if (door != nullptr) co_await door->Stop();
+}
+
+}  // namespace
+
+Engine::Engine(EngineStart start) : start_(std::move(start)) {}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(EngineStart start) {
+  if (absl::Status status = transport::uring::ProbeUring(); !status.ok()) return status;
+  std::unique_ptr<Engine> engine(new Engine(std::move(start)));
+  if (absl::Status status = engine->OpenQueue(); !status.ok()) return status;
+  if (absl::Status status = engine->StartShards(); !status.ok()) return status;
+  if (absl::Status status = engine->RecoverMessages(); !status.ok()) return status;
+  if (absl::Status status = engine->Listen(); !status.ok()) return status;
+  return engine;
+}
+
+absl::Status Engine::OpenQueue() {
+  const config::Options& options = start_.options;
+  queue::RocksdbStoreOptions store;
+  store.directory = options.general.queue_directory;
+  store.accept_loss = start_.accept_loss;
+  store.logger = start_.logger;
+  absl::StatusOr<std::unique_ptr<queue::Store>> opened = queue::OpenRocksdbStore(store);
+  if (!opened.ok()) return opened.status();
+  store_ = *std::move(opened);
+  Tick();
+
+  entropy::EntropyOptions entropy;
+  entropy.source = options.entropy.tls_random_source;
+  entropy.octets = options.entropy.tls_random_bytes;
+  entropy.reseed_period_seconds = absl::ToInt64Seconds(options.entropy.tls_random_reseed_period);
+  entropy.update_period_seconds =
+      absl::ToInt64Seconds(options.entropy.tls_random_prng_update_period);
+  entropy.exchange_file = options.entropy.tls_random_exchange_name;
+  auto service = entropy::EntropyService::Start(
+      entropy, &clock_, &random_, start_.logger,
+      [](std::string_view octets) { transport::tls::AddEntropy(octets); });
+  if (!service.ok()) return service.status();
+  entropy_ = *std::move(service);
+
+  auto dns = transport::dns::DnsService::Start({});
+  if (!dns.ok()) return dns.status();
+  dns_ = *std::move(dns);
+  for (const std::string& warning : dns_->warnings()) start_.logger->Warning("smtp", warning);
+  return absl::OkStatus();
+}
+
+absl::Status Engine::StartShards() {
+  committer_ = std::make_unique<queue::GroupCommit>(store_.get(), queue::GroupCommit::Options());
+  store_reader_ = std::make_unique<StoreReadThread>(store_.get());
+  ShardThreadParts parts;
+  parts.clock = &clock_;
+  parts.random = &random_;
+  parts.logger = start_.logger;
+  parts.committer = committer_.get();
+  parts.store_reader = store_reader_.get();
+  parts.dns = dns_;
+  parts.credential_pauses = &credential_pauses_;
+  parts.settings = start_.settings;
+  parts.fatal = [this](const absl::Status& status) { Fatal(status); };
+  parts.free_octets = [this] { return free_octets_.load(std::memory_order_relaxed); };
+  parts.shards = static_cast<int>(start_.options.general.engine_shards);
+  parts.highest_id = store_->highest_id();
+  for (int i = 0; i < parts.shards; ++i) {
+    auto shard = std::make_unique<ShardThread>(i, parts);
+    if (absl::Status status = shard->Start(); !status.ok()) return status;
+    shards_.push_back(std::move(shard));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::RecoverMessages() {
+  struct Found {
+    std::vector<std::vector<RecoveredJob>> jobs;
+    std::unordered_set<std::string> names;  // Their addresses are stable.
+  };
+  auto found = std::make_shared<Found>();
+  found->jobs.resize(shards_.size());
+  const auto shards = static_cast<int>(shards_.size());
+  const absl::Status status = store_->Recover([&](queue::RecoveredMessage message) {
+    ++recovered_;
+    auto& jobs =
+        found->jobs[static_cast<size_t>(QueueIdSource::ShardOf(message.envelope.id, shards))];
+    const size_t first = jobs.size();
+    size_t done = 0;
+    for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
+      if (done < message.done_indices.size() && message.done_indices[done] == i) {
+        ++done;
+        continue;
+      }
+      const std::string_view nexthop =
+          *found->names.insert(NexthopOf(message.envelope.recipients[i], *start_.settings)).first;
+      bool known = false;
+      for (size_t j = first; j < jobs.size() && !known; ++j) {
+        known = jobs[j].nexthop == nexthop;
+        if (known) ++jobs[j].recipients;
+      }
+      if (!known) {
+        jobs.push_back({message.envelope.id, nexthop, 1, message.envelope.priority,
+                        message.has_retry && message.retry.held,
+                        message.has_retry ? message.retry.next_attempt : absl::InfinitePast()});
+      }
+    }
+  });
+  if (!status.ok()) return status;
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    shards_[i]->Post([found, i](ShardRuntime* runtime) {
+      for (const RecoveredJob& job : found->jobs[i]) runtime->shard->Recover(job);
+      found->jobs[i] = {};
+    });
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Listen() {
+  ControlParts control;
+  control.shards = &shards_;
+  control.store_reader = store_reader_.get();
+  control.store = store_.get();
+  control.committer = committer_.get();
+  control.entropy = entropy_.get();
+  control.clock = &clock_;
+  control.started = clock_.Mono();
+  control.log_stats = start_.log_stats;
+  absl::Status status;
+  ShardThread* first = shards_.front().get();
+  first->PostAndWait([&](ShardRuntime* runtime) {
+    auto door = std::make_shared<FrontDoor>(runtime, &shards_, control);
+    status = door->Open(start_.options);
+    addresses_ = door->addresses();
+    // Opened or not, it is the shard that closes it, when it stops.
+    first->set_before_stop([door]() mutable { return CloseDoor(std::exchange(door, nullptr)); });
+  });
+  return status;
+}
+
+std::string Engine::Describe() const {
+  std::string listening;
+  for (const SocketAddress& address : addresses_) {
+    listening += listening.empty() ? "" : ", ";
+    listening += address.ToString();
+  }
+  return fmt::format("listening on {}, {} shards, {} messages in the queue",
+                     listening.empty() ? "nothing" : listening, shards_.size(), recovered_);
+}
+
+void Engine::Tick() { free_octets_.store(store_->stats().free_octets, std::memory_order_relaxed); }
+
+void Engine::Reload(std::shared_ptr<const Settings> settings) {
+  start_.settings = settings;
+  for (const std::unique_ptr<ShardThread>& shard : shards_) {
+    shard->Post([settings](ShardRuntime* runtime) {
+      runtime->shard->Reload(settings);
+      runtime->submissions->Reconfigure(
+          std::shared_ptr<const IntakeOptions>(settings, &settings->intake));
+    });
+  }
+}
+
+// The store can no longer keep its promise: nothing may be acknowledged or recorded any
+// more, and a failed sync is never tried again (reliability.md V4). The supervisor
+// restarts us on what is on the disk.
+void Engine::Fatal(const absl::Status& status) {
+  const std::string line = fmt::format("queue failed, stopping: {}", status.ToString());
+  start_.logger->Log(Severity::kPanic, "master", line);
+  std::fprintf(stderr, "mailrace: panic: %s\n", line.c_str());
+  std::_Exit(70);  // EX_SOFTWARE
+}
+
+void Engine::BeginStop(absl::Duration grace) {
+  for (const std::unique_ptr<ShardThread>& shard : shards_) shard->BeginStop(grace);
+}
+
+void Engine::StopNow() {
+  for (const std::unique_ptr<ShardThread>& shard : shards_) shard->StopNow();
+}
+
+bool Engine::stopped() const {
+  for (const std::unique_ptr<ShardThread>& shard : shards_) {
+    if (!shard->stopped()) return false;
+  }
+  return true;
+}
+
+Engine::~Engine() {
+  // Also the way out of a Start() that failed half-way: nothing keeps running.
+  if (!stopped()) BeginStop(absl::ZeroDuration());
+  for (const std::unique_ptr<ShardThread>& shard : shards_) shard->Join();
+  committer_.reset();
+  shards_.clear();
+  store_reader_.reset();
+  entropy_.reset();
+}
+
+}  // namespace mailrace::engine

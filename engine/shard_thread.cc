@@ -1,0 +1,130 @@
+#include "engine/shard_thread.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+#include "base/sync.h"
+#include "fmt/format.h"
+
+namespace mailrace::engine {
+
+// Hands what the commit thread finished back to the shard: one call a group.
+class ShardThread::Sink final : public queue::CommitSink {
+ public:
+  explicit Sink(ShardInbox* inbox) : inbox_(inbox) {}
+  void Committed(std::span<queue::CommitRequest* const> finished) override {
+    inbox_->Post([requests = std::vector(finished.begin(), finished.end())] {
+      for (queue::CommitRequest* request : requests) request->Done();
+    });
+  }
+
+ private:
+  ShardInbox* const inbox_;
+};
+
+ShardThread::ShardThread(int index, ShardThreadParts parts)
+    : index_(index), parts_(std::move(parts)), inbox_([this] {
+        if (transport::uring::UringShard* ring = ring_.load(std::memory_order_acquire)) {
+          ring->Wake();
+        }
+      }) {}
+
+ShardThread::~ShardThread() { Join(); }
+
+absl::Status ShardThread::Start() {
+  std::promise<absl::Status> opened;
+  std::future<absl::Status> result = opened.get_future();
+  thread_ = std::thread([this, promise = std::move(opened)]() mutable { Run(std::move(promise)); });
+  pthread_setname_np(thread_.native_handle(), fmt::format("shard-{}", index_).c_str());
+  absl::Status status = result.get();
+  if (!status.ok()) thread_.join();
+  return status;
+}
+
+void ShardThread::Run(std::promise<absl::Status> opened) {
+  transport::uring::UringShard ring(parts_.clock);
+  ring.OnWake([this] { inbox_.Drain(); });
+  if (absl::Status status = ring.Open(); !status.ok()) {
+    opened.set_value(std::move(status));
+    return;
+  }
+  ring_.store(&ring, std::memory_order_release);
+
+  transport::dns::UnboundResolver resolver(parts_.dns, &ring.loop(), &inbox_);
+  ShardStoreReader reader(parts_.store_reader, &inbox_);
+  Sink sink(&inbox_);
+  ShardContext context;
+  context.shard = index_;
+  context.shards = parts_.shards;
+  context.loop = &ring.loop();
+  context.network = &ring.network();
+  context.resolver = &resolver;
+  context.committer = parts_.committer;
+  context.commit_sink = &sink;
+  context.reader = &reader;
+  context.logger = parts_.logger;
+  context.random = parts_.random;
+  context.credential_pauses = parts_.credential_pauses;
+  context.fatal = parts_.fatal;
+  context.free_octets = parts_.free_octets;
+  context.settings = parts_.settings;
+  {
+    Shard shard(std::move(context), parts_.highest_id);
+    IntakeStats intake_stats;
+    const SubmissionContext submission{&ring.loop(), &shard, parts_.logger, &intake_stats};
+    SubmissionServer submissions(
+        &submission, &ring.network(),
+        std::shared_ptr<const IntakeOptions>(parts_.settings, &parts_.settings->intake));
+    runtime_ = {&ring, &shard, &submissions, &intake_stats, &submission};
+    opened.set_value(absl::OkStatus());
+    ring.Run([this] { return stopped(); });
+  }
+  ring_.store(nullptr, std::memory_order_release);
+}
+
+void ShardThread::Post(std::function<void(ShardRuntime*)> call) {
+  inbox_.Post([this, call = std::move(call)] { call(&runtime_); });
+}
+
+void ShardThread::PostAndWait(std::function<void(ShardRuntime*)> call) {
+  std::promise<void> done;
+  std::future<void> finished = done.get_future();
+  Post([&](ShardRuntime* runtime) {
+    call(runtime);
+    done.set_value();
+  });
+  finished.wait();
+}
+
+Task<void> ShardThread::StopTask(ShardRuntime* runtime, absl::Duration grace) {
+  if (before_stop_ != nullptr) co_await before_stop_();
+  Loop* loop = &runtime->ring->loop();
+  const MonoTime deadline = loop->now() + grace;
+  CallbackTimer cut_off([runtime] { runtime->shard->Cancel(); });
+  loop->timers().Arm(&cut_off, deadline);
+  runtime->shard->Drain();
+  co_await runtime->submissions->Stop(grace);
+  co_await runtime->shard->Join(deadline);
+  stopped_.store(true, std::memory_order_release);
+}
+
+void ShardThread::BeginStop(absl::Duration grace) {
+  Post([this, grace](ShardRuntime* runtime) {
+    if (stopping_) return;
+    stopping_ = true;
+    // Not in the shard's scope: this task awaits that scope's end.
+    stop_scope_ = std::make_unique<TaskScope>(&runtime->ring->loop());
+    stop_scope_->Spawn(StopTask(runtime, grace));
+  });
+}
+
+void ShardThread::StopNow() {
+  Post([](ShardRuntime* runtime) { runtime->shard->Cancel(); });
+}
+
+void ShardThread::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace mailrace::engine
