@@ -36,7 +36,10 @@ ClientSession::ClientSession(Loop* loop, std::unique_ptr<Stream> stream,
 ClientSession::~ClientSession() = default;
 
 std::optional<Failure> ClientSession::Note(std::optional<Failure> failure) {
-  if (failure && failure->kind != Failure::Kind::kReply) dead_ = true;
+  if (!failure) return failure;
+  // A server that says 421 closes: it reads no QUIT (RFC 5321 3.8).
+  const bool closing = failure->reply && failure->reply->code == kServiceClosing;
+  if (failure->kind != Failure::Kind::kReply || closing) dead_ = true;
   return failure;
 }
 

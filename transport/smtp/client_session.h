@@ -70,8 +70,8 @@ class ClientSession {
   // Sends what `source` (borrowed) gives until it has nothing more; then the session is
   // idle and may be used again. Every message taken from the source is given back by
   // Finished(), whatever happens. Returns the failure that killed the session: a reply
-  // 421 is one, and so is kLocal once the server's MAILMAX (RFC 9422) is used up; after
-  // these two Quit() is in order.
+  // 421 is one, and so is kLocal once the server's MAILMAX (RFC 9422) is used up; Quit()
+  // knows what to do after each.
   // REQUIRES capabilities: the session itself holds back what the server lacks — a
   // message that needs SMTPUTF8 or 8BITMIME gets kRefused with an own reply 550 5.6.7 /
   // 550 5.6.3 at kMail (nothing sent raw), one above SIZE 552 5.3.4 — such replies carry
@@ -84,7 +84,8 @@ class ClientSession {
   // Ends AwaitIdle, from the same shard. Harmless when nobody waits.
   void Interrupt();
 
-  // Sends QUIT, waits for nothing longer than the flush, closes TLS. Then destroy.
+  // Sends QUIT unless the session is dead, waits for nothing longer than the flush,
+  // closes TLS. Then destroy.
   Task<void> Quit();
   // What is awaited ends soon with kLocal "cancelled".
   void Cancel();
@@ -115,7 +116,7 @@ class ClientSession {
   ReplyParser::State ParseInput();
   // Whatever is in input() while no reply is due: not one to what we say next (C-08, P-07).
   std::optional<Failure> OutOfTurn(Step step);
-  // Marks the session dead unless `failure` is a reply. Returns it.
+  // Marks the session dead unless `failure` is a reply that leaves it open. Returns it.
   std::optional<Failure> Note(std::optional<Failure> failure);
   absl::Duration TimeoutOf(Step step) const;
   void TakeNext(ClientMachine* machine, TransactionSource* source);

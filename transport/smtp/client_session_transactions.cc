@@ -16,6 +16,10 @@ namespace {
 // what it said is either here already or lost.
 constexpr absl::Duration kEarlyReplyWait = absl::Seconds(5);
 
+bool IsRefusal(const std::optional<Reply>& reply) {
+  return reply && (reply->transient() || reply->permanent());
+}
+
 }  // namespace
 
 absl::Duration ClientSession::TimeoutOf(Step step) const {
@@ -81,9 +85,13 @@ Task<std::optional<Failure>> ClientSession::Advance(ClientMachine* machine,
                                                     TransactionSource* source) {
   if (!machine->expects_reply()) {
     // Lock-step or between groups: nobody has asked the server anything.
-    if (std::optional<Failure> failure = OutOfTurn(machine->next_step())) {
-      co_return machine->Break(*std::move(failure));
+    const bool content = machine->wants_content() != nullptr;
+    std::optional<Failure> failure = OutOfTurn(content ? Step::kBody : machine->next_step());
+    if (failure && content && IsRefusal(failure->reply)) {
+      machine->AnswerEarly(*failure->reply);
+      co_return failure;
     }
+    if (failure) co_return machine->Break(*std::move(failure));
   }
   if (machine->wants_content() != nullptr) {
     std::optional<Failure> failure = co_await SendContent(machine, source);
@@ -167,8 +175,10 @@ Task<std::optional<Failure>> ClientSession::SendBlocks(OutgoingMessage* message,
 
 Task<std::optional<Reply>> ClientSession::ReadEarlyReply() {
   const std::optional<Failure> failure = co_await ReadReply(Step::kBody, kEarlyReplyWait);
-  if (failure || reply_.positive() || reply_.intermediate()) co_return std::nullopt;
-  co_return std::exchange(reply_, Reply());
+  std::optional<Reply> reply;
+  if (!failure) reply = std::exchange(reply_, Reply());
+  if (!IsRefusal(reply)) reply.reset();
+  co_return reply;
 }
 
 }  // namespace mailrace::transport::smtp

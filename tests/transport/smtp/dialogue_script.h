@@ -1,0 +1,56 @@
+// Dialogues between the relay client and a scripted server, as text:
+//
+//   # A comment.
+//   do greeting ehlo mail:1 idle mail quit    what the client is told to do, in order
+//   options no-pipelining no-cross-message whole    whole: not at every split
+//   message m1 from=a@example.org to=b@example.net,c@example.net 8bit utf8 octets=9
+//           ret=HDRS envid=x notify=NEVER orcpt=rfc822;b content=text   (one line)
+//   S: 220 ready                              the server sends this line
+//   C: EHLO client.example                    the client sends this line, and nothing
+//                                             more before the next S
+//   S~ 250 par                                the server sends this without a line end
+//   S! close | reset | stall                  FIN | RST | nothing more, for ever
+//   => m1 b@example.net accepted 250 2.0.0    a result; all of them, in order
+//
+// In S lines \0, \e, \t and \xNN stand for octets; {N} repeats the character before it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailrace::transport::smtp {
+
+struct ScriptEvent {
+  enum class Kind { kServerOctets, kClientOctets, kClose, kReset, kStall } kind;
+  std::string octets;  // Consecutive lines of one side are one event.
+};
+
+struct ScriptMessage {
+  std::string name;
+  std::string reverse_path = "a@example.org";
+  std::vector<std::string> forward_paths;
+  std::string content = "Hello\r\n";
+  uint64_t octets = 7;
+  bool eight_bit = false;
+  bool smtputf8 = false;
+  std::string ret, envid, notify, orcpt;
+};
+
+struct Script {
+  std::vector<std::string> steps = {"greeting", "ehlo", "mail", "quit"};
+  bool pipelining_allowed = true;
+  bool cross_message_allowed = true;
+  bool every_split = true;
+  std::vector<ScriptMessage> messages;
+  std::vector<ScriptEvent> events;
+  std::vector<std::string> results;
+  size_t server_octets_max = 0;  // The longest octets of one server event.
+};
+
+// Ends the process with a message on a line that it cannot read: a broken script must
+// not pass for a test.
+Script ParseScript(std::string_view text);
+
+}  // namespace mailrace::transport::smtp
