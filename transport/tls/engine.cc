@@ -27,6 +27,12 @@ class OpensslEngine final : public Engine {
  public:
   OpensslEngine(std::shared_ptr<const OpensslContext> context, NameCheck check)
       : context_(std::move(context)), check_(std::move(check)) {}
+  // Freed without close_notify the library would spoil the session that the owner keeps,
+  // as TLS 1.0 asked; since TLS 1.1 it need not (RFC 4346 7.2.1), and SMTP peers often go
+  // without.
+  ~OpensslEngine() override {
+    if (ssl_ != nullptr) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  }
 
   absl::Status Init(const ClientEngineOptions* client);
 

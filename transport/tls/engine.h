@@ -19,7 +19,8 @@
 namespace mailrace::transport::tls {
 
 // A resumable session: opaque, memory only, secret. Keyed by the whole DestinationKey
-// at its owner; the engine checks certificate and name again after resumption (V7).
+// at its owner; the engine checks certificate and name again after resumption (V7). One
+// of TLS 1.3 resumes once (RFC 8446 C.4), offered again it leads to a full handshake.
 class Session;
 using SessionPtr = std::shared_ptr<Session>;
 
