@@ -143,7 +143,7 @@ void NexthopQueue::SessionSucceeded() {
 }
 
 bool NexthopQueue::SessionFailed() {
-  if (dead_) return true;
+  if (dead_) return false;  // Sessions that were under way: told once is enough.
   failed_cohorts_ += 1.0 / window_;
   // Tolerance as above: five failures of a window of five are one cohort.
   const int limit = limits().failed_cohort_limit;

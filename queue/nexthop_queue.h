@@ -60,8 +60,8 @@ class NexthopQueue {
   // Feedback on it: a session that delivered; a session that could not be made or broke.
   // A delivery also brings a dead destination back to life.
   void SessionSucceeded();
-  // Returns true if the destination is dead now (failed cohorts reached the limit): the
-  // caller suspends it.
+  // Returns true if this made the destination dead (failed cohorts reached the limit):
+  // the caller suspends it, once for all the sessions that fail together.
   bool SessionFailed();
 
   // No Take until `until`; ready jobs stay ready and are not charged. The last call

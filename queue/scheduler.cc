@@ -132,8 +132,10 @@ void Scheduler::Defer(Job* job, MonoTime due) {
 
 void Scheduler::Release(Job* job, MonoTime now) {
   assert(job->state == Job::State::kInFlight);
+  // Nothing was delivered: the turn that the rate delay gave is given back. And
+  // ready_since stays, for the wait in the queue goes on.
+  job->nexthop->next_take_ = MonoTime();
   Leave(job);
-  // ready_since stays: the wait in the queue goes on.
   job->state = Job::State::kReady;
   job->nexthop->Prepend(job);
   ++counts_.ready;
@@ -329,7 +331,7 @@ void Scheduler::UpdateIdle(NexthopQueue* nexthop) {
 void Scheduler::ForgetIdlest() {
   NexthopQueue* const nexthop = idle_first_;
   idle_first_ = nexthop->idle_next_;
-  idle_first_->idle_previous_ = nullptr;
+  (idle_first_ != nullptr ? idle_first_->idle_previous_ : idle_last_) = nullptr;
   --idle_count_;
   Wake(nexthop, MonoTime::Infinite());
   nexthops_.erase(nexthops_.find(nexthop->name_));

@@ -97,7 +97,7 @@ TEST_F(NexthopQueueTest, OneFailedCohortMakesItDead) {
   for (int failure = 1; failure < 5; ++failure) EXPECT_FALSE(Relay()->SessionFailed());
   EXPECT_TRUE(Relay()->SessionFailed());
   EXPECT_EQ(Relay()->window(), 0);
-  EXPECT_TRUE(Relay()->SessionFailed());  // Still.
+  EXPECT_FALSE(Relay()->SessionFailed());  // Told already.
 }
 
 TEST_F(NexthopQueueTest, PostfixsDefaultsDeclareItDeadAtTheFourthFailure) {
@@ -267,6 +267,19 @@ TEST_F(RateDelayTest, LateArrivalIsToldWhenTheDelayEnds) {
   EXPECT_EQ(scheduler_->NextWake(), In(absl::Seconds(6)));
   Pass(absl::Seconds(6));
   EXPECT_THAT(Woken(), ElementsAre("relay"));
+}
+
+TEST_F(RateDelayTest, ReleasedJobGivesItsTurnBack) {
+  AddReady(1, "relay");
+  AddReady(2, "relay");
+  Job* const job = Take("relay");
+  Pass(absl::Seconds(1));
+  Woken();
+  scheduler_->Release(job, Now());
+  scheduler_->Advance(Now());
+  EXPECT_THAT(Woken(), ElementsAre("relay"));
+  EXPECT_EQ(Take("relay"), job);
+  EXPECT_EQ(TakeId("relay"), 0u);
 }
 
 TEST_F(RateDelayTest, NexthopsDoNotDelayEachOther) {
