@@ -47,7 +47,7 @@ class LoginServer final : public Server {
   explicit LoginServer(Lookup lookup) : lookup_(std::move(lookup)) {}
 
   Outcome Step(std::string_view response) override {
-    if (response.size() > kMessageOctetsMax) return {State::kFailure, ""};
+    if (response.size() > kMessageOctetsMax) step_ = kOver;
     switch (step_++) {
       case 0:
         // An initial response, if any, is the user.
@@ -61,12 +61,15 @@ class LoginServer final : public Server {
       case 2:
         return {PasswordFits(lookup_, user_, response) ? State::kSuccess : State::kFailure, ""};
       default:
+        step_ = kOver;
         return {State::kFailure, ""};
     }
   }
   std::string user() const override { return user_; }
 
  private:
+  static constexpr int kOver = 3;
+
   Lookup lookup_;
   int step_ = 0;
   std::string user_;
