@@ -203,7 +203,11 @@ size_t ContentScanner::FirstLineOctets(uint64_t line_ends, size_t base, size_t l
 
 void ContentScanner::Append(std::string_view octets, std::string* content) {
   octets_ += octets.size();
-  if (options_.octets_max != 0 && octets_ > options_.octets_max) Found(Problem::kTooLarge);
+  if (options_.octets_max != 0 && octets_ > options_.octets_max) {
+    // The better reason of the two: no other client could send this message either.
+    if (problem_ == Problem::kLongLine) problem_ = Problem::kNone;
+    Found(Problem::kTooLarge);
+  }
   if (problem_ == Problem::kNone) content->append(octets);
 }
 

@@ -39,7 +39,7 @@ class ContentScanner {
   void FeedChunk(std::string_view input, std::string* content);
   void FinishChunks(std::string* content);
 
-  // The first thing found to be wrong.
+  // The first thing found to be wrong; a size over the limit goes before a long line.
   Problem problem() const { return problem_; }
   bool eight_bit() const { return eight_bit_; }  // An octet above 127 came.
   // Octets of content so far, also of those not appended any more.
