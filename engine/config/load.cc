@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
@@ -18,6 +19,8 @@
 
 namespace mailrace::engine::config {
 namespace {
+
+constexpr std::string_view kPasswordParameter = "smtp_sasl_password_maps";
 
 std::string SystemHostname() {
   char name[256] = "";
@@ -54,7 +57,7 @@ class Loader {
     ValidateOptions(*config_, environment_.check_files, diagnostics_);
     config_->tls_per_site = Table("smtp_tls_per_site", false);
     config_->tls_policies = Table("smtp_tls_policy_maps", false);
-    config_->sasl_passwords = Table("smtp_sasl_password_maps", true);
+    config_->sasl_passwords = Table(std::string(kPasswordParameter), true);
     if (diagnostics_->errors() != errors_before) return nullptr;
     return config_;
   }
@@ -153,12 +156,17 @@ class Loader {
       // So that whatever follows finds something valid.
       config_->settings[std::string(parameter.name)] = {"", place};
     }
+    // What is wrong with a table of passwords is not quoted.
+    const bool secret = parameter.name == kPasswordParameter;
     if (!status.ok()) {
-      diagnostics_->Error(place, parameter.name, std::string(status.message()));
+      diagnostics_->Error(place, parameter.name,
+                          secret ? "bad $name expression; \"$\" itself is written \"$$\""
+                                 : std::string(status.message()));
     }
     for (const std::string& name : undefined) {
       diagnostics_->Warning(place, parameter.name,
-                            fmt::format("undefined parameter ${} is empty", name));
+                            secret ? "an undefined $name is empty; \"$\" itself is written \"$$\""
+                                   : fmt::format("undefined parameter ${} is empty", name));
     }
   }
 
@@ -209,7 +217,20 @@ class Loader {
     options.check_file_safety = config_->options.sasl.sasl_password_file_check;
     options.delimiter = config_->options.sasl.smtp_sasl_password_result_delimiter;
     if (options.delimiter.empty()) options.delimiter = ":";
+    if (credentials) WarnOfOpenMainCf(setting);
     return tables::TableList::Load(setting.value, options, diagnostics_);
+  }
+
+  // Passwords in main.cf itself are as open as main.cf is.
+  void WarnOfOpenMainCf(const Setting& setting) {
+    const bool inside = setting.value.find("inline:") != std::string::npos ||
+                        setting.value.find("static:") != std::string::npos;
+    struct stat st;
+    if (!inside || !environment_.check_files || stat(setting.place.file.c_str(), &st) != 0) return;
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0) return;
+    diagnostics_->Warning(setting.place, kPasswordParameter,
+                          "passwords in a main.cf that others can read: use a hash: file with "
+                          "mode 0600");
   }
 
   MainCf main_cf_;
@@ -230,7 +251,7 @@ std::string Config::Origin(std::string_view parameter) const {
 std::string Config::PrintableValue(std::string_view parameter) const {
   const auto it = settings.find(parameter);
   if (it == settings.end()) return "";
-  if (parameter != "smtp_sasl_password_maps" || sasl_passwords == nullptr) return it->second.value;
+  if (parameter != kPasswordParameter || sasl_passwords == nullptr) return it->second.value;
   std::string out;
   for (const auto& table : sasl_passwords->tables()) {
     out += (out.empty() ? "" : ", ") + table->name();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "engine/config/logical_lines.h"
 
@@ -28,15 +30,17 @@ std::string MainCf::Assign(std::string_view text, Place place, Diagnostics* diag
   const std::string_view name = Trim(text.substr(0, equals));
   // As Postfix splits: a name is one word, whatever its characters.
   if (equals == std::string_view::npos || name.find_first_of(" \t") != std::string_view::npos) {
-    return fmt::format("missing '=' after attribute name: \"{}\"", text.substr(0, 60));
+    // The first word only: the rest may be a password that belongs into a table.
+    return fmt::format("missing '=' after attribute name: \"{}\"",
+                       name.substr(0, std::min(name.find_first_of(" \t"), size_t{60})));
   }
-  if (name.empty()) return fmt::format("missing attribute name: \"{}\"", text.substr(0, 60));
+  if (name.empty()) return "missing attribute name before '='";
   const auto existing = assignments_.find(name);
   if (existing != assignments_.end() && diagnostics != nullptr) {
+    // Without the values: one may hold a password.
     diagnostics->Warning(
         place, name,
-        fmt::format("overriding the earlier entry at line {}: {} = {}", existing->second.place.line,
-                    name, existing->second.value.substr(0, 60)));
+        fmt::format("overriding the earlier entry at line {}", existing->second.place.line));
   }
   assignments_.insert_or_assign(std::string(name),
                                 Assignment{std::string(Trim(text.substr(equals + 1))), place});
