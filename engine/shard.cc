@@ -391,6 +391,7 @@ void Shard::Drain() {
 
 void Shard::Cancel() {
   draining_ = true;
+  context_.network->CancelConnects();
   for (auto& [name, destination] : destinations_) destination->Cancel();
 }
 

@@ -25,9 +25,8 @@ class ShardThread::Sink final : public queue::CommitSink {
 
 ShardThread::ShardThread(int index, ShardThreadParts parts)
     : index_(index), parts_(std::move(parts)), inbox_([this] {
-        if (transport::uring::UringShard* ring = ring_.load(std::memory_order_acquire)) {
-          ring->Wake();
-        }
+        const std::lock_guard lock(ring_mutex_);
+        if (ring_ != nullptr) ring_->Wake();
       }) {}
 
 ShardThread::~ShardThread() { Join(); }
@@ -49,7 +48,7 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
     opened.set_value(std::move(status));
     return;
   }
-  ring_.store(&ring, std::memory_order_release);
+  SetRing(&ring);
 
   transport::dns::UnboundResolver resolver(parts_.dns, &ring.loop(), &inbox_);
   ShardStoreReader reader(parts_.store_reader, &inbox_);
@@ -80,7 +79,14 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
     opened.set_value(absl::OkStatus());
     ring.Run([this] { return stopped(); });
   }
-  ring_.store(nullptr, std::memory_order_release);
+  SetRing(nullptr);
+}
+
+void ShardThread::SetRing(transport::uring::UringShard* ring) {
+  const std::lock_guard lock(ring_mutex_);
+  ring_ = ring;
+  // What was posted before there was a ring to wake is heard now.
+  if (ring_ != nullptr) ring_->Wake();
 }
 
 void ShardThread::Post(std::function<void(ShardRuntime*)> call) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -78,12 +79,15 @@ class ShardThread {
 
  private:
   class Sink;
+  void SetRing(transport::uring::UringShard* ring);
   void Run(std::promise<absl::Status> opened);
   Task<void> StopTask(ShardRuntime* runtime, absl::Duration grace);
 
   const int index_;
   const ShardThreadParts parts_;
-  std::atomic<transport::uring::UringShard*> ring_{nullptr};  // For the inbox's wake-up.
+  // For the inbox's wake-up; other threads may post until the very end.
+  std::mutex ring_mutex_;
+  transport::uring::UringShard* ring_ = nullptr;  // Guarded by ring_mutex_.
   ShardInbox inbox_;
   ShardRuntime runtime_;  // Set before Start() returns, then the thread's.
   std::function<Task<void>()> before_stop_;

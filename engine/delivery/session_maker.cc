@@ -276,39 +276,22 @@ Task<std::vector<Target>> FindTargets(ShardContext* context, std::vector<std::st
   co_return targets;
 }
 
-}  // namespace
-
-Task<SessionSetup> MakeSession(ShardContext* context, std::string nexthop_text,
-                               absl::Duration mail_age, ClientSession** running) {
-  SessionSetup setup;
-  const std::shared_ptr<const Settings> settings = context->settings;
-  const bool configured = nexthop_text == settings->relayhost;
-  const absl::StatusOr<Nexthop> nexthop =
-      config::ParseNexthop(nexthop_text, settings->default_port);
-  if (!nexthop.ok()) {
-    setup.trouble = {{4, 3, 5}, std::string(nexthop.status().message())};
-    co_return setup;
-  }
-  Hosts hosts = co_await FindHosts(context, *nexthop);
-  std::vector<Target> targets;
+// Tries one nexthop: its hosts and their addresses in turn.
+Task<void> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> settings,
+                      Nexthop nexthop, absl::Duration mail_age, ClientSession** running,
+                      SessionSetup* setup) {
+  Hosts hosts = co_await FindHosts(context, nexthop);
   if (hosts.trouble) {
-    setup.trouble = *hosts.trouble;
-    setup.permanent = hosts.permanent;
-  } else {
-    targets = co_await FindTargets(context, std::move(hosts.names), &setup);
+    setup->trouble = *hosts.trouble;
+    setup->permanent = hosts.permanent;
+    co_return;
   }
-  if (targets.empty()) {
-    // What looks like a mistake in our own configuration defers (Postfix's rule for
-    // relayhost): nobody's mail is refused by it.
-    if (configured && setup.permanent) setup.trouble.status = {4, 3, 5};
-    if (configured) setup.permanent = false;
-    if (setup.permanent) setup.trouble.status.klass = 5;
-    co_return setup;
-  }
-  setup.permanent = false;
+  const std::vector<Target> targets = co_await FindTargets(context, std::move(hosts.names), setup);
+  if (targets.empty()) co_return;
+  setup->permanent = false;
   int sessions = 0;
   for (const Target& target : targets) {
-    SessionTry attempt(context, settings, *nexthop, target.host, target.ip, running);
+    SessionTry attempt(context, settings, nexthop, target.host, target.ip, running);
     co_await attempt.Run(true);
     // Plain text instead, on a new connection: only where nothing but `may` was asked
     // for, no credentials exist, and the mail has waited (postfix-semantics 3.6).
@@ -316,19 +299,44 @@ Task<SessionSetup> MakeSession(ShardContext* context, std::string nexthop_text,
         mail_age >= settings->retry.minimal_backoff) {
       co_await attempt.Run(false);
     }
-    setup.relay = attempt.peer;
-    setup.key = attempt.key;
-    setup.trouble = attempt.trouble;
+    setup->relay = attempt.peer;
+    setup->key = attempt.key;
+    setup->trouble = attempt.trouble;
     if (attempt.session != nullptr) {
-      setup.session = std::move(attempt.session);
-      co_return setup;
+      setup->session = std::move(attempt.session);
+      co_return;
     }
     if (attempt.policy_broken) {
-      setup.relay.reset();
-      break;
+      setup->relay.reset();
+      co_return;
     }
-    if (attempt.reached_server && ++sessions >= settings->mx_session_limit) break;
+    if (attempt.reached_server && ++sessions >= settings->mx_session_limit) co_return;
   }
+}
+
+}  // namespace
+
+Task<SessionSetup> MakeSession(ShardContext* context, std::string nexthop_text,
+                               absl::Duration mail_age, ClientSession** running) {
+  SessionSetup setup;
+  const std::shared_ptr<const Settings> settings = context->settings;
+  const absl::StatusOr<std::vector<Nexthop>> nexthops =
+      config::ParseNexthops(nexthop_text, settings->default_port);
+  if (!nexthops.ok()) {
+    setup.trouble = {{4, 3, 5}, std::string(nexthops.status().message())};
+    co_return setup;
+  }
+  for (const Nexthop& nexthop : *nexthops) {
+    co_await TryNexthop(context, settings, nexthop, mail_age, running, &setup);
+    if (setup.session != nullptr) co_return setup;
+  }
+  // What looks like a mistake in our own configuration defers (Postfix's rule for
+  // relayhost): nobody's mail is refused by it.
+  if (setup.permanent && nexthop_text == settings->relayhost) {
+    setup.permanent = false;
+    setup.trouble.status = {4, 3, 5};
+  }
+  if (setup.permanent) setup.trouble.status.klass = 5;
   co_return setup;
 }
 

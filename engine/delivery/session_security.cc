@@ -57,12 +57,13 @@ absl::StatusOr<std::unique_ptr<tls::Engine>> MakeEngine(ShardContext* context,
                                                         const DestinationKey& key) {
   tls::ClientEngineOptions options;
   const absl::StatusOr<IpAddress> literal = IpAddress::Parse(key.host);
-  if (literal.ok()) {
-    options.match_ip = *literal;
-  } else {
-    options.server_name = policy.server_name.empty() ? key.host : policy.server_name;
+  if (!policy.server_name.empty()) {
+    options.server_name = policy.server_name;
+  } else if (!literal.ok()) {
+    options.server_name = key.host;
   }
   options.match_names = policy.match_names;
+  options.match_ip = policy.match_ip;
   options.match_subject_cn = policy.match_subject_cn;
   options.resume = context->tls_sessions->Take(key, context->loop->now());
   return tls::Engine::Client(policy.context, options);

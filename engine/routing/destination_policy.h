@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/enhanced_status.h"
+#include "base/socket_address.h"
 #include "engine/config/tls_options.h"
 #include "transport/sasl/client.h"
 #include "transport/tls/context.h"
@@ -24,6 +25,7 @@ inline bool MustMatch(TlsLevel level) { return level > TlsLevel::kEncrypt; }
 struct ServerTls {
   TlsLevel level = TlsLevel::kNone;
   std::vector<std::string> match_names;   // For kVerify and kSecure, already expanded.
+  std::optional<IpAddress> match_ip;      // The same for an address literal.
   std::vector<std::string> fingerprints;  // For kFingerprint: certificate or public key, SHA-256.
   std::string server_name;                // SNI; empty: the host.
   bool match_subject_cn = false;

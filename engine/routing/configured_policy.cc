@@ -1,0 +1,164 @@
+#include "engine/routing/configured_policy.h"
+
+#include <utility>
+
+#include "engine/routing/sasl_policy.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+std::string ContextKey(const TlsPolicy& policy) {
+  return fmt::format("{}\n{}\n{}\n{}", policy.protocols, policy.cipher_grade,
+                     fmt::join(policy.exclude_ciphers, ","),
+                     fmt::join(policy.trust_anchor_files, ","));
+}
+
+std::string Rules(const TlsPolicy& policy) {
+  return fmt::format("{}\n{}\n{}\n{}\n{}", ContextKey(policy), fmt::join(policy.match_names, ","),
+                     policy.match_ip ? policy.match_ip->ToString() : "",
+                     fmt::join(policy.fingerprints, ","), policy.server_name);
+}
+
+}  // namespace
+
+std::shared_ptr<const ConfiguredPolicy> ConfiguredPolicy::Make(
+    std::shared_ptr<const config::Config> config, config::Diagnostics* diagnostics) {
+  std::shared_ptr<ConfiguredPolicy> policy(new ConfiguredPolicy(std::move(config)));
+  if (!policy->Prepare(diagnostics)) return nullptr;
+  return policy;
+}
+
+absl::StatusOr<ConfiguredPolicy::ContextPtr> ConfiguredPolicy::MakeContext(
+    const TlsPolicy& policy) const {
+  const config::TlsOptions& tls = config_->options.tls;
+  transport::tls::ClientContextOptions options;
+  options.ca_file = tls.smtp_tls_CAfile;
+  options.ca_path = tls.smtp_tls_CApath;
+  options.append_default_ca = tls.tls_append_default_CA;
+  if (!policy.trust_anchor_files.empty()) {
+    if (policy.trust_anchor_files.size() > 1) {
+      return absl::InvalidArgumentError("more than one trust anchor file: put them into one");
+    }
+    options.ca_file = policy.trust_anchor_files.front();
+    options.ca_path.clear();
+    options.append_default_ca = false;
+  }
+  options.cert_file = tls.smtp_tls_cert_file;
+  options.key_file = tls.smtp_tls_key_file;
+  if (!tls.smtp_tls_chain_files.empty()) {
+    options.cert_file = options.key_file = tls.smtp_tls_chain_files.front();
+  }
+  options.protocols = policy.protocols;
+  options.cipher_grade = policy.cipher_grade;
+  options.exclude_ciphers = policy.exclude_ciphers;
+  options.verify_depth = static_cast<int>(tls.smtp_tls_scert_verifydepth);
+  return transport::tls::MakeClientContext(options);
+}
+
+bool ConfiguredPolicy::PrepareOne(const TlsPolicyResult& result, config::Diagnostics* diagnostics) {
+  // What has no policy defers with its reason when it is used; the table's own loader
+  // has warned.
+  if (!result.policy || result.policy->level == TlsLevel::kNone) return true;
+  const std::string key = ContextKey(*result.policy);
+  if (contexts_.contains(key)) return true;
+  absl::StatusOr<ContextPtr> context = MakeContext(*result.policy);
+  if (!context.ok()) {
+    diagnostics->Error(
+        {result.decided_by, 0}, "",
+        fmt::format("TLS cannot be set up: {}", std::string(context.status().message())));
+    return false;
+  }
+  contexts_.emplace(key, *std::move(context));
+  return true;
+}
+
+bool ConfiguredPolicy::Prepare(config::Diagnostics* diagnostics) {
+  const config::Options& options = config_->options;
+  const tables::TableList none({});
+  const bool tables_used = !config_->tls_per_site->empty() || !config_->tls_policies->empty();
+  if (options.tls.GlobalLevel() == TlsLevel::kNone && !tables_used) return true;
+  for (const TlsLevel level : {TlsLevel::kMay, TlsLevel::kEncrypt, TlsLevel::kVerify}) {
+    if (level != options.tls.GlobalLevel() && !tables_used) continue;
+    config::TlsOptions at_level = options.tls;
+    at_level.smtp_tls_security_level = config::TlsLevelName(level);
+    at_level.smtp_tls_policy_maps.clear();
+    at_level.smtp_tls_per_site.clear();
+    if (!PrepareOne(ResolveTlsPolicy(at_level, none, none, "example.com", "example.com"),
+                    diagnostics)) {
+      return false;
+    }
+  }
+  bool good = PrepareOne(ResolveTlsPolicy(options.tls, none, none, "example.com", "example.com"),
+                         diagnostics);
+  for (const auto& table : config_->tls_policies->tables()) {
+    table->ForEach([&](std::string_view key, std::string_view) {
+      good = good && PrepareOne(ResolveTlsPolicy(options.tls, *config_->tls_per_site,
+                                                 *config_->tls_policies, key, key),
+                                diagnostics);
+    });
+  }
+  return good;
+}
+
+DestinationPolicy::Tls ConfiguredPolicy::TlsFor(std::string_view nexthop,
+                                                std::string_view host) const {
+  TlsPolicyResult result = ResolveTlsPolicy(config_->options.tls, *config_->tls_per_site,
+                                            *config_->tls_policies, nexthop, host);
+  Tls answer;
+  answer.warnings = std::move(result.warnings);
+  if (!result.policy) {
+    answer.trouble = PolicyTrouble{result.status, std::move(result.reason)};
+    return answer;
+  }
+  const TlsPolicy& policy = *result.policy;
+  ServerTls& tls = answer.tls;
+  tls.level = policy.level;
+  tls.wrapper_mode = config_->options.tls.smtp_tls_wrappermode;
+  if (policy.level == TlsLevel::kNone) return answer;
+  tls.match_names = policy.match_names;
+  tls.match_ip = policy.match_ip;
+  tls.fingerprints = policy.fingerprints;
+  tls.server_name = policy.server_name;
+  tls.match_subject_cn = config_->options.tls.smtp_tls_match_subject_cn;
+  tls.rules = Rules(policy);
+  const auto prepared = contexts_.find(ContextKey(policy));
+  if (prepared != contexts_.end()) {
+    tls.context = prepared->second;
+    return answer;
+  }
+  absl::StatusOr<ContextPtr> context = MakeContext(policy);
+  if (context.ok()) {
+    tls.context = *std::move(context);
+  } else {
+    answer.warnings.emplace_back(context.status().message());
+    answer.trouble = PolicyTrouble{{4, 7, 5}, "client TLS configuration problem"};
+  }
+  return answer;
+}
+
+DestinationPolicy::Sasl ConfiguredPolicy::CredentialsFor(std::string_view nexthop,
+                                                         std::string_view host) const {
+  CredentialResult result = FindCredentials(config_->options.sasl, config_->options.general,
+                                            *config_->sasl_passwords, {"", host, nexthop});
+  Sasl answer;
+  if (result.failed) answer.trouble = PolicyTrouble{result.status, std::move(result.reason)};
+  answer.credentials = std::move(result.credentials);
+  return answer;
+}
+
+transport::sasl::SecurityOptions ConfiguredPolicy::SaslOptions(Security security) const {
+  ConnectionSecurity connection = ConnectionSecurity::kClear;
+  if (security == Security::kTls) connection = ConnectionSecurity::kTls;
+  if (security == Security::kVerifiedTls) connection = ConnectionSecurity::kTlsMatched;
+  return ChooseSecurityOptions(config_->options.sasl, connection).options;
+}
+
+std::vector<std::string> ConfiguredPolicy::FilterMechanisms(
+    const std::vector<std::string>& offered) const {
+  return engine::FilterMechanisms(offered, config_->options.sasl.smtp_sasl_mechanism_filter);
+}
+
+}  // namespace mailrace::engine

@@ -1,0 +1,199 @@
+#include "engine/settings_from_config.h"
+
+#include <syslog.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "engine/routing/configured_policy.h"
+#include "fmt/format.h"
+#include "transport/tls/context.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+using config::Config;
+using config::Diagnostics;
+using config::Options;
+
+config::Place PlaceOf(const Config& config, std::string_view parameter) {
+  const auto it = config.settings.find(parameter);
+  return it == config.settings.end() ? config::Place{} : it->second.place;
+}
+
+void FillSessions(const Options& options, Settings* settings) {
+  const config::SmtpOptions& smtp = options.smtp;
+  transport::smtp::ClientTimeouts& timeouts = settings->timeouts;
+  timeouts.greeting = timeouts.helo = smtp.smtp_helo_timeout;
+  timeouts.starttls = smtp.smtp_starttls_timeout;
+  timeouts.mail = smtp.smtp_mail_timeout;
+  timeouts.rcpt = smtp.smtp_rcpt_timeout;
+  timeouts.data_init = smtp.smtp_data_init_timeout;
+  timeouts.data_xfer = smtp.smtp_data_xfer_timeout;
+  timeouts.data_done = smtp.smtp_data_done_timeout;
+  timeouts.rset = smtp.smtp_rset_timeout;
+  timeouts.quit = smtp.smtp_quit_timeout;
+  settings->connect_timeout = smtp.smtp_connect_timeout;
+  settings->connection_reuse = smtp.smtp_connection_cache_on_demand;
+  settings->connection_cache_time_limit = smtp.smtp_connection_cache_time_limit;
+  settings->connection_reuse_time_limit = smtp.smtp_connection_reuse_time_limit;
+  settings->connection_reuse_count_limit =
+      static_cast<uint32_t>(smtp.smtp_connection_reuse_count_limit);
+  settings->tls_session_timeout = options.tls.smtp_tls_session_cache_timeout;
+  settings->use_mx = !smtp.disable_dns_lookups;
+  settings->mx_address_limit = static_cast<int>(smtp.smtp_mx_address_limit);
+  settings->mx_session_limit = static_cast<int>(smtp.smtp_mx_session_limit);
+  // 0 means "no limit" in Postfix's words.
+  if (settings->mx_address_limit == 0) settings->mx_address_limit = 1000;
+  if (settings->mx_session_limit == 0) settings->mx_session_limit = 1000;
+  const auto has = [&](std::string_view word) {
+    return std::find(smtp.inet_protocols.begin(), smtp.inet_protocols.end(), word) !=
+           smtp.inet_protocols.end();
+  };
+  if (!has("all") && !(has("ipv4") && has("ipv6"))) {
+    settings->family =
+        has("ipv6") ? transport::Resolver::Family::kIpv6 : transport::Resolver::Family::kIpv4;
+  }
+  if (const auto ip = IpAddress::Parse(smtp.smtp_bind_address); ip.ok()) {
+    settings->bind_address = *ip;
+  }
+  if (const auto ip = IpAddress::Parse(smtp.smtp_bind_address6); ip.ok()) {
+    settings->bind_address6 = *ip;
+  }
+  settings->sasl_failure_pause = options.sasl.sasl_failure_pause;
+}
+
+bool FillQueue(const Config& config, Settings* settings, Diagnostics* diagnostics) {
+  const Options& options = config.options;
+  const config::QueueOptions& queue = options.queue;
+  settings->retry = {queue.minimal_backoff_time, queue.maximal_backoff_time,
+                     queue.maximal_queue_lifetime, queue.bounce_queue_lifetime};
+  const auto shards = static_cast<int>(options.general.engine_shards);
+  queue::DestinationLimits& limits = settings->limits;
+  limits.initial_concurrency = static_cast<int>(queue.smtp_initial_destination_concurrency);
+  // The limit is the destination's: shards share it, at least one session each.
+  const auto limit = static_cast<int>(queue.smtp_destination_concurrency_limit);
+  limits.concurrency_limit = limit == 0 ? 0 : std::max(1, limit / shards);
+  limits.initial_concurrency = std::max(1, limits.initial_concurrency / shards);
+  limits.recipient_limit = static_cast<int>(queue.smtp_destination_recipient_limit);
+  limits.failed_cohort_limit =
+      static_cast<int>(queue.smtp_destination_concurrency_failed_cohort_limit);
+  limits.rate_delay = queue.smtp_destination_rate_delay;
+  const auto feedback = [&](const char* parameter, const std::string& text, queue::Feedback* into) {
+    const absl::StatusOr<queue::Feedback> parsed = queue::Feedback::Parse(text);
+    if (parsed.ok()) {
+      *into = *parsed;
+      return true;
+    }
+    diagnostics->Error(PlaceOf(config, parameter), parameter,
+                       std::string(parsed.status().message()));
+    return false;
+  };
+  const bool good =
+      feedback("smtp_destination_concurrency_positive_feedback",
+               queue.smtp_destination_concurrency_positive_feedback, &limits.positive_feedback) &&
+      feedback("smtp_destination_concurrency_negative_feedback",
+               queue.smtp_destination_concurrency_negative_feedback, &limits.negative_feedback);
+  settings->soft_bounce = queue.soft_bounce;
+  settings->memory_octets_max = static_cast<uint64_t>(options.general.queue_memory_limit / shards);
+  settings->free_space_reserve =
+      static_cast<uint64_t>(std::max(queue.queue_minfree, queue.queue_free_space_reserve));
+  settings->message_octets_max = static_cast<uint64_t>(options.submission.message_size_limit);
+  settings->bounce_octets_max = static_cast<size_t>(queue.bounce_size_limit);
+  settings->bounces.delay_warning_time = queue.delay_warning_time;
+  settings->bounces.double_bounce_sender = queue.double_bounce_sender;
+  settings->delivery_deferred =
+      std::find(queue.defer_transports.begin(), queue.defer_transports.end(), "smtp") !=
+      queue.defer_transports.end();
+  return good;
+}
+
+bool FillIntake(const Config& config, Settings* settings, Diagnostics* diagnostics) {
+  const Options& options = config.options;
+  const config::SubmissionOptions& submission = options.submission;
+  IntakeOptions& intake = settings->intake;
+  intake.myhostname = options.general.myhostname;
+  intake.mail_name = options.general.mail_name;
+  intake.myorigin = options.general.myorigin;
+  intake.smtpd_banner = submission.smtpd_banner;
+  intake.mynetworks = submission.mynetworks;
+  intake.always_add_missing_headers = submission.submission_add_missing_headers;
+  intake.message_size_limit = static_cast<uint64_t>(submission.message_size_limit);
+  intake.header_size_limit = static_cast<size_t>(submission.header_size_limit);
+  intake.hopcount_limit = static_cast<size_t>(options.queue.hopcount_limit);
+  intake.line_length_limit = static_cast<size_t>(submission.line_length_limit);
+  intake.smtp_line_length_limit = static_cast<size_t>(options.smtp.smtp_line_length_limit);
+  using transport::smtp::BareNewline;
+  // "no" still never lets a bare LF end a message, nor out to a relay: it is made CRLF.
+  intake.smtpd_forbid_bare_newline = submission.smtpd_forbid_bare_newline == "reject"
+                                         ? BareNewline::kReject
+                                         : BareNewline::kNormalize;
+  intake.smtpd_recipient_limit = static_cast<size_t>(submission.smtpd_recipient_limit);
+  intake.smtpd_hard_error_limit = static_cast<size_t>(submission.smtpd_hard_error_limit);
+  intake.smtpd_junk_command_limit = static_cast<size_t>(submission.smtpd_junk_command_limit);
+  intake.smtpd_timeout = submission.smtpd_timeout;
+  intake.smtpd_client_connection_count_limit =
+      static_cast<size_t>(submission.smtpd_client_connection_count_limit);
+  if (submission.smtpd_tls_cert_file.empty()) return true;
+  transport::tls::ServerContextOptions tls;
+  tls.cert_file = submission.smtpd_tls_cert_file;
+  tls.key_file = submission.smtpd_tls_key_file;
+  auto context = transport::tls::MakeServerContext(tls);
+  if (!context.ok()) {
+    diagnostics->Error(PlaceOf(config, "smtpd_tls_cert_file"), "smtpd_tls_cert_file",
+                       std::string(context.status().message()));
+    return false;
+  }
+  intake.tls_context = *std::move(context);
+  return true;
+}
+
+}  // namespace
+
+std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config> config,
+                                                   uint64_t generation, Diagnostics* diagnostics) {
+  const Options& options = config->options;
+  auto settings = std::make_shared<Settings>();
+  settings->generation = generation;
+  settings->myhostname = options.general.myhostname;
+  settings->mail_name = options.general.mail_name;
+  settings->helo_name = options.smtp.smtp_helo_name;
+  settings->default_port = options.smtp.smtp_tcp_port_number;
+  for (const config::Nexthop& relay : options.smtp.relayhost) {
+    settings->relayhost += settings->relayhost.empty() ? "" : ", ";
+    settings->relayhost += relay.text;
+  }
+  FillSessions(options, settings.get());
+  bool good = FillQueue(*config, settings.get(), diagnostics);
+  good = FillIntake(*config, settings.get(), diagnostics) && good;
+  settings->log_style = options.log.log_format == "postfix2.2" ? logs::LogStyle::kPostfix22
+                                                               : logs::LogStyle::kPostfix;
+  const auto tls_log = logs::ParseTlsLog(std::to_string(options.tls.smtp_tls_loglevel));
+  if (tls_log.ok()) settings->tls_log = *tls_log;
+  settings->policy = ConfiguredPolicy::Make(config, diagnostics);
+  if (!good || settings->policy == nullptr) return nullptr;
+  return settings;
+}
+
+int SyslogFacility(const std::string& word) {
+  static constexpr std::array<std::pair<std::string_view, int>, 12> kFacilities{
+      {{"mail", LOG_MAIL},
+       {"daemon", LOG_DAEMON},
+       {"user", LOG_USER},
+       {"syslog", LOG_SYSLOG},
+       {"local0", LOG_LOCAL0},
+       {"local1", LOG_LOCAL1},
+       {"local2", LOG_LOCAL2},
+       {"local3", LOG_LOCAL3},
+       {"local4", LOG_LOCAL4},
+       {"local5", LOG_LOCAL5},
+       {"local6", LOG_LOCAL6},
+       {"local7", LOG_LOCAL7}}};
+  const auto* found = std::find_if(kFacilities.begin(), kFacilities.end(),
+                                   [&](const auto& entry) { return entry.first == word; });
+  return found == kFacilities.end() ? LOG_MAIL : found->second;
+}
+
+}  // namespace mailrace::engine

@@ -1,0 +1,112 @@
+// `mailrace`: one program; by other names it is sendmail(1), mailq(1) and newaliases(1).
+#include <algorithm>
+#include <cstring>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "engine/tables/postmap.h"
+#include "tools/mailrace/commands.h"
+
+namespace {
+
+using namespace mailrace::tools;
+
+std::string_view BaseName(const char* path) {
+  const char* slash = std::strrchr(path, '/');
+  return slash == nullptr ? path : slash + 1;
+}
+
+void AddDirectory(CLI::App* command, std::string* directory) {
+  command->add_option("-c,--config", *directory, "Directory of main.cf")
+      ->default_val(DefaultDirectory());
+}
+
+void AddOverrides(CLI::App* command, std::vector<std::string>* overrides) {
+  command->add_option("-o", *overrides, "name=value: over main.cf; may be repeated")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view name = BaseName(argv[0]);
+  if (name == "sendmail" || name == "mailq" || name == "newaliases") return Sendmail(argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == "sendmail") return Sendmail(argc - 1, argv + 1);
+  if (argc > 1 && std::string_view(argv[1]) == "mailq") return Sendmail(argc - 1, argv + 1);
+  // postmap has its own ways of writing options.
+  if (argc > 1 && std::string_view(argv[1]) == "postmap") {
+    return mailrace::engine::tables::Postmap({argv + 2, argv + argc}, std::cin, std::cout,
+                                             std::cerr);
+  }
+
+  CLI::App app{"Mailrace, an outbound mail queue engine"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("mailrace ") + MAILRACE_VERSION);
+  int status = 0;
+
+  ServeArguments serve;
+  CLI::App* serve_command = app.add_subcommand("serve", "Run the engine in the foreground");
+  AddDirectory(serve_command, &serve.directory);
+  AddOverrides(serve_command, &serve.overrides);
+  serve_command->add_flag("--accept-loss", serve.accept_loss,
+                          "Open a damaged queue although acknowledged mail is missing; a copy "
+                          "of the damaged files is kept");
+  serve_command->callback([&] { status = Serve(serve); });
+
+  CheckArguments check;
+  CLI::App* check_command = app.add_subcommand("check", "Check the configuration");
+  AddDirectory(check_command, &check.directory);
+  AddOverrides(check_command, &check.overrides);
+  check_command->callback([&] { status = Check(check); });
+
+  ExplainArguments explain;
+  CLI::App* explain_command =
+      app.add_subcommand("explain", "Policy for a destination, and the line that decided it");
+  AddDirectory(explain_command, &explain.directory);
+  AddOverrides(explain_command, &explain.overrides);
+  explain_command->add_option("destination", explain.destination, "Domain, address or relay")
+      ->required();
+  explain_command->callback([&] { status = Explain(explain); });
+
+  StatsArguments stats;
+  CLI::App* stats_command = app.add_subcommand("stats", "What the engine counted");
+  AddDirectory(stats_command, &stats.directory);
+  stats_command->add_flag("--json", stats.json, "As one JSON object");
+  stats_command->callback([&] { status = Stats(stats); });
+
+  StatsArguments top;
+  CLI::App* top_command = app.add_subcommand("top", "The same as a live screen");
+  AddDirectory(top_command, &top.directory);
+  top_command->callback([&] { status = Top(top); });
+
+  QueueArguments queue;
+  CLI::App* queue_command = app.add_subcommand("queue", "Look at and change the queue");
+  AddDirectory(queue_command, &queue.directory);
+  queue_command->require_subcommand(1);
+  for (const auto& [action, help] :
+       {std::pair("list", "List messages"), std::pair("show", "Everything about a message"),
+        std::pair("hold", "Keep messages from being tried"),
+        std::pair("release", "Let held messages go"),
+        std::pair("flush", "Try all deferred mail now"),
+        std::pair("remove", "Delete messages without a notice")}) {
+    CLI::App* command = queue_command->add_subcommand(action, help);
+    AddDirectory(command, &queue.directory);
+    command->add_flag("--all", queue.all, "All messages");
+    command->add_flag("--json", queue.json, "One JSON object a line");
+    command->add_option("ids", queue.ids, "Queue ids");
+    command->callback([&queue, &status, verb = std::string(action)] {
+      queue.action = verb;
+      status = Queue(queue);
+    });
+  }
+
+  // Only for --help; postmap is taken above.
+  app.add_subcommand("postmap", "Check a lookup table, or ask it: postmap [-q KEY] [type:]FILE");
+
+  CLI11_PARSE(app, argc, argv);
+  return status;
+}
