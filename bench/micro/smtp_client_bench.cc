@@ -79,7 +79,11 @@ class Messages final : public TransactionSource {
   Messages(const std::string& content, benchmark::State* state)
       : state_(state), even_(content), odd_(content) {}
   OutgoingMessage* Next() override {
-    if (!state_->KeepRunning()) return nullptr;
+    // Asked once more than told "no": KeepRunning() must not be.
+    if (ended_ || !state_->KeepRunning()) {
+      ended_ = true;
+      return nullptr;
+    }
     return (++count_ % 2) == 0 ? &even_ : &odd_;
   }
   void Finished(OutgoingMessage* message) override {
@@ -92,6 +96,7 @@ class Messages final : public TransactionSource {
   OneMessage even_;
   OneMessage odd_;
   int64_t count_ = 0;
+  bool ended_ = false;
 };
 
 Task<void> Drive(ClientSession* session, Messages* messages) {
