@@ -13,7 +13,7 @@
 namespace mailrace::transport::smtp {
 namespace {
 
-// Counts DATA commands and ends of data to know what to answer; looks at nothing else.
+// Looks for ends of data and DATA commands to know what to answer, and at nothing else.
 class NullServer final : public Connection {
  public:
   explicit NullServer(Loop* loop) : loop_(loop) { said_ = "220 null\r\n"; }
@@ -34,8 +34,10 @@ class NullServer final : public Connection {
     if (from.substr(0, 4) == "EHLO") {
       said_ += "250-null\r\n250-PIPELINING\r\n250 SIZE 0\r\n";
     } else {
-      // A group is [content and dot][MAIL RCPT DATA], either part may be missing.
-      if (from.substr(0, 4) != "MAIL") said_ += "250 2.0.0 Ok: queued as 4bQ1zX2Y3z\r\n";
+      // A write is [content][its end][MAIL RCPT DATA]; any part may be missing.
+      if (from.rfind("\r\n.\r\n") != std::string_view::npos || from.substr(0, 3) == ".\r\n") {
+        said_ += "250 2.0.0 Ok: queued as 4bQ1zX2Y3z\r\n";
+      }
       if (from.substr(from.size() - 6) == "DATA\r\n") {
         said_ += "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n";
       }
