@@ -92,7 +92,8 @@ class Reader {
     return value <= max ? value : Fail();
   }
   std::string Text() {
-    const uint64_t size = VarintUpTo(rest_.size());
+    const uint64_t size = Varint();
+    if (size > rest_.size()) Fail();  // Of what is left after the length itself.
     if (failed_) return {};
     std::string text(rest_.substr(0, size));
     rest_.remove_prefix(size);
@@ -206,9 +207,9 @@ absl::StatusOr<Envelope> DecodeEnvelope(QueueId id, std::string_view record) {
   envelope.message_id = reader.Text();
   envelope.submitter = reader.Text();
   envelope.tenant = reader.Text();
+  const uint64_t count = reader.Varint();
   // A count that the octets cannot hold would only reserve memory.
-  const uint64_t count = reader.VarintUpTo(reader.left() / kRecipientOctetsMin);
-  if (reader.failed()) return Damaged(kWhat);
+  if (reader.failed() || count > reader.left() / kRecipientOctetsMin) return Damaged(kWhat);
   envelope.recipients.reserve(count);
   for (uint64_t i = 0; i < count && !reader.failed(); ++i) {
     Recipient& recipient = envelope.recipients.emplace_back();
