@@ -104,7 +104,10 @@ ShardFigures Figures(ShardRuntime* runtime) {
   figures.counts = runtime->shard->scheduler().counts();
   const MonoTime now = runtime->ring->loop().now();
   runtime->shard->scheduler().ForEachNexthop([&](queue::NexthopQueue& nexthop) {
-    if (nexthop.suspended(now) && figures.suspended.size() < 100) {
+    if (!nexthop.suspended(now)) return;
+    figures.counts.ready -= nexthop.ready();
+    figures.counts.deferred += nexthop.ready();
+    if (figures.suspended.size() < 100) {
       figures.suspended.emplace_back(nexthop.name(), nexthop.suspend_reason());
     }
   });
@@ -136,6 +139,7 @@ JobFacts FactsOf(const queue::Job& job, MonoTime now) {
     case queue::Job::State::kReady:
       facts.state = "active";
       if (job.nexthop->suspended(now)) {
+        facts.state = "deferred";  // As an operator sees it: it waits for its destination.
         facts.waits_for = job.nexthop->suspend_reason();
         facts.due_in = job.nexthop->suspended_until() - now;
       }

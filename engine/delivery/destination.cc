@@ -270,7 +270,7 @@ void Destination::DestinationDied(const Trouble& trouble) {
   context_->logger->Warning(
       "qmgr", fmt::format("destination {}: delivery suspended for {}s, {} messages wait: {}",
                           nexthop_, absl::ToInt64Seconds(absl::Ceil(pause, absl::Seconds(1))),
-                          nexthop->ready(), trouble.text));
+                          nexthop->jobs(), trouble.text));
   nexthop->Suspend(context_->loop->now() + pause, trouble.text);
   context_->rearm();
 }
