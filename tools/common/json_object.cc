@@ -31,9 +31,8 @@ void AppendJsonText(std::string_view text, std::string* out) {
 
 void JsonObject::Name(std::string_view name) {
   if (!members_.empty()) members_.push_back(',');
-  members_.push_back('"');
-  members_.append(name);
-  members_.append("\":");
+  AppendJsonText(name, &members_);
+  members_.push_back(':');
 }
 
 JsonObject& JsonObject::Text(std::string_view name, std::string_view value) {

@@ -15,7 +15,6 @@ void AppendJsonText(std::string_view text, std::string* out);
 
 class JsonObject {
  public:
-  // Member names are written as they are: plain words.
   JsonObject& Text(std::string_view name, std::string_view value);
   JsonObject& Texts(std::string_view name, const std::vector<std::string>& values);
   JsonObject& Number(std::string_view name, uint64_t value);
