@@ -79,7 +79,7 @@ absl::Status Engine::StartShards() {
   parts.credential_pauses = &credential_pauses_;
   parts.settings = start_.settings;
   parts.fatal = [this](const absl::Status& status) { Fatal(status); };
-  parts.free_octets = [this] { return free_octets_.load(std::memory_order_relaxed); };
+  parts.free_octets = [this] { return free_octets_.value(); };
   parts.shards = static_cast<int>(start_.options.general.engine_shards);
   parts.highest_id = store_->highest_id();
   for (int i = 0; i < parts.shards; ++i) {
@@ -165,7 +165,7 @@ std::string Engine::Describe() const {
                      listening.empty() ? "nothing" : listening, shards_.size(), recovered_);
 }
 
-void Engine::Tick() { free_octets_.store(store_->stats().free_octets, std::memory_order_relaxed); }
+void Engine::Tick() { free_octets_.Set(store_->stats().free_octets); }
 
 void Engine::Reload(std::shared_ptr<const Settings> settings) {
   start_.settings = settings;

@@ -4,7 +4,6 @@
 // All methods are for the main thread.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/random.h"
 #include "engine/admin/control_handler.h"
 #include "engine/admin/control_server.h"
@@ -66,7 +66,7 @@ class Engine {
   EngineStart start_;
   SystemClock clock_;
   SystemRandom random_;
-  std::atomic<uint64_t> free_octets_{UINT64_MAX};
+  Counter free_octets_;  // On the queue's file system, as of the last Tick().
   CredentialPauses credential_pauses_;
   std::shared_ptr<transport::dns::DnsService> dns_;
   std::unique_ptr<entropy::EntropyService> entropy_;
