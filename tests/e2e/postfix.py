@@ -46,7 +46,7 @@ alias_maps =
 local_recipient_maps =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-mynetworks =
+mynetworks = 127.0.0.0/8
 local_header_rewrite_clients =
 append_dot_mydomain = no
 message_drop_headers =
@@ -96,26 +96,32 @@ class Postfix:
                 directory=self.directory, host=self.host, next_port=self._next_port)
                 + self._settings + "\n")
             started = self._postfix("start")
-            if started.returncode == 0 and self._greets():
+            if started.returncode == 0 and self._port_is_ours():
+                self._await_greeting()
                 return self
             self._postfix("stop")
+            self.log_file.unlink(missing_ok=True)
         raise AssertionError(f"postfix does not start:\n{started.stderr}\n{self.log}")
 
     def _postfix(self, command):
         return subprocess.run(["postfix", "-c", str(self._config), command], text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE)
 
-    def _greets(self):
+    def _port_is_ours(self):
+        """The master says that it started, or that it could not bind."""
+        return wait_until("postfix starts", lambda: re.search(
+            r"master\[\d+\]: (daemon started|fatal)", self.log)).group(1) != "fatal"
+
+    def _await_greeting(self):
         def greeted():
+            if "fatal:" in self.log:
+                raise AssertionError(f"{self.host}:\n{self.log}")
             try:
                 with smtplib.SMTP("127.0.0.1", self.port, "probe.example.com", 5) as client:
                     return self.host in client.ehlo()[1].decode()
             except (OSError, smtplib.SMTPException):
                 return False
-        try:
-            return wait_until("postfix greets", greeted, 20)
-        except AssertionError:
-            return False
+        wait_until("postfix greets", greeted)
 
     def stop(self):
         """Returns when the master has ended: `postfix stop` waits for it."""
@@ -148,8 +154,8 @@ class PostfixRelay(Postfix):
             "smtpd_sasl_authenticated_header = yes",
             "smtpd_tls_received_header = yes",
         ]
-        lines.append("smtpd_relay_restrictions = "
-                     + ("permit_sasl_authenticated, reject" if require_auth else "permit"))
+        permit = "permit_sasl_authenticated" if require_auth else "permit_mynetworks"
+        lines.append(f"smtpd_relay_restrictions = {permit}, reject")
         if certificate is not None:
             lines += [
                 f"smtpd_tls_security_level = {'encrypt' if require_tls else 'may'}",
@@ -183,4 +189,4 @@ class PostfixClient(Postfix):
 
     def __init__(self, directory, next_port):
         super().__init__(directory, "apphost.example.com", next_port,
-                         "smtpd_relay_restrictions = permit")
+                         "smtpd_relay_restrictions = permit_mynetworks, reject")

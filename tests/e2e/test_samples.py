@@ -42,7 +42,7 @@ def huge_message():
     message = email.mime.multipart.MIMEMultipart(boundary="=_huge")
     message["Subject"] = "huge"
     message["From"] = "app@example.com"
-    for path in binaries() * 40:
+    for path in binaries() * 200:
         message.attach(email.mime.application.MIMEApplication(path.read_bytes(),
                                                               Name=path.name))
     return canonical(message.as_bytes())
