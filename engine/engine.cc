@@ -79,6 +79,7 @@ absl::Status Engine::StartShards() {
   parts.credential_pauses = &credential_pauses_;
   parts.settings = start_.settings;
   parts.fatal = [this](const absl::Status& status) { Fatal(status); };
+  parts.ready_for_tls = [this] { return entropy_->ReadyForTls(); };
   parts.free_octets = [this] { return free_octets_.value(); };
   parts.shards = static_cast<int>(start_.options.general.engine_shards);
   parts.highest_id = store_->highest_id();

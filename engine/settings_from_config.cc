@@ -172,6 +172,11 @@ std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config>
                                                                : logs::LogStyle::kPostfix;
   const auto tls_log = logs::ParseTlsLog(std::to_string(options.tls.smtp_tls_loglevel));
   if (tls_log.ok()) settings->tls_log = *tls_log;
+  if (settings->tls_log.reduced) {
+    diagnostics->Warning(PlaceOf(*config, "smtp_tls_loglevel"), "smtp_tls_loglevel",
+                         logs::TlsLogReducedWarning("smtp_tls_loglevel",
+                                                    std::to_string(options.tls.smtp_tls_loglevel)));
+  }
   settings->policy = ConfiguredPolicy::Make(config, diagnostics);
   if (!good || settings->policy == nullptr) return nullptr;
   return settings;

@@ -37,6 +37,8 @@ struct ShardContext {
   CredentialPauses* credential_pauses = nullptr;  // All shards' together.
   // The queue can no longer be trusted: says so and ends the process.
   std::function<void(absl::Status)> fatal;
+  // Error: nothing gave entropy, so no TLS may be started (null: always ready).
+  std::function<absl::Status()> ready_for_tls;
   // Free octets on the queue's file system, kept fresh by another thread.
   std::function<uint64_t()> free_octets;
 
@@ -49,6 +51,8 @@ struct ShardContext {
   QueueIdSource* ids = nullptr;
   ShardStats* stats = nullptr;
   TlsSessionCache* tls_sessions = nullptr;
+  // Everything in flight is to end: no further address is tried, no session begun.
+  bool cancelled = false;
   // The scheduler's next deadline may have come nearer.
   std::function<void()> rearm;
 };

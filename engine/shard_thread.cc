@@ -67,6 +67,7 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
   context.credential_pauses = parts_.credential_pauses;
   context.fatal = parts_.fatal;
   context.free_octets = parts_.free_octets;
+  context.ready_for_tls = parts_.ready_for_tls;
   context.settings = parts_.settings;
   {
     Shard shard(std::move(context), parts_.highest_id);

@@ -39,6 +39,7 @@ struct ShardThreadParts {
   std::shared_ptr<const Settings> settings;
   std::function<void(absl::Status)> fatal;
   std::function<uint64_t()> free_octets;
+  std::function<absl::Status()> ready_for_tls;
   int shards = 1;
   uint64_t highest_id = 0;
 };

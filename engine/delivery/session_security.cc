@@ -55,6 +55,9 @@ void LogHandshake(ShardContext* context, const Settings& settings, const ServerT
 absl::StatusOr<std::unique_ptr<tls::Engine>> MakeEngine(ShardContext* context,
                                                         const ServerTls& policy,
                                                         const DestinationKey& key) {
+  if (context->ready_for_tls != nullptr) {
+    if (absl::Status ready = context->ready_for_tls(); !ready.ok()) return ready;
+  }
   tls::ClientEngineOptions options;
   const absl::StatusOr<IpAddress> literal = IpAddress::Parse(key.host);
   if (!policy.server_name.empty()) {
