@@ -76,6 +76,11 @@ Disposition JudgeRecipient(const OutgoingRecipient& recipient,
     d.status = {4, 4, 2};
     d.text = logs::LostConnectionText(relay, StepStage(recipient.step));
   }
+  // Whatever ended it: who finds the mail twice has to find the reason in the log.
+  static constexpr std::string_view kMaybeTwice = "message may be sent more than once";
+  if (d.uncertain && d.text.find(kMaybeTwice) == std::string::npos) {
+    d.text += fmt::format(" -- {}", kMaybeTwice);
+  }
   return d;
 }
 

@@ -49,17 +49,17 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       context.loop->timers().Arm(&again_, context.loop->now() + kSpaceRetryDelay);
       return;
     }
+    const std::unique_ptr<Request> self(this);
+    if (retrying_ && --recorder_->retrying_ == 0) recorder_->unblocked_();
+    if (--recorder_->outstanding_ == 0) recorder_->durable_.NotifyAll();
     if (!status.ok()) {
-      context.fatal(status);
+      context.fatal(status);  // Comes back in a simulation only.
       return;
     }
-    if (retrying_) --recorder_->retrying_;
     context.stats->uncommitted_outcomes.Subtract(recipients);
     if (removes) recorder_->Removed(*message_);
     if (defers) recorder_->EvictDeferred(message_->id());
     for (std::shared_ptr<QueuedMessage>& notice : notices) recorder_->enqueue_(std::move(notice));
-    if (--recorder_->outstanding_ == 0) recorder_->durable_.NotifyAll();
-    delete this;
   }
 
  private:
@@ -229,10 +229,11 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     message.set_has_retry();
     request->defers = true;
     context_->scheduler->Defer(job, context_->loop->now() + (retry.next_attempt - wall));
-    context_->rearm();
   } else {
     context_->scheduler->Release(job, context_->loop->now());
   }
+  // A deferral, and a rate delay that begins with the job's end, are new deadlines.
+  context_->rearm();
   if (message.pending_count() == 0) AddRemoval(&message, request.get());
   if (!request->writes.empty()) Submit(std::move(request));
 }
@@ -325,7 +326,14 @@ void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& 
     context_->tasks->Spawn(FailAndNotify(std::move(pass)));
     return;
   }
+  if (context_->settings->limits.failed_cohort_limit <= 0) {
+    pass->any_deferred = true;
+    pass->deferral_text = trouble.text;
+    Conclude(std::move(pass), nullptr);
+    return;
+  }
   context_->scheduler->Release(pass->job(), context_->loop->now());
+  context_->rearm();
 }
 
 void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status,

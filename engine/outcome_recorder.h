@@ -24,9 +24,14 @@ struct TransactionFacts {
 class OutcomeRecorder {
  public:
   // `enqueue` takes a message that just became durable (a notice) into the shard.
+  // `unblocked` is called when blocked() is over.
   OutcomeRecorder(ShardContext* context,
-                  std::function<void(std::shared_ptr<QueuedMessage>)> enqueue)
-      : context_(context), enqueue_(std::move(enqueue)), durable_(context->loop) {}
+                  std::function<void(std::shared_ptr<QueuedMessage>)> enqueue,
+                  std::function<void()> unblocked)
+      : context_(context),
+        enqueue_(std::move(enqueue)),
+        unblocked_(std::move(unblocked)),
+        durable_(context->loop) {}
 
   // Judges and logs every recipient of a finished transaction.
   void TransactionFinished(const DeliveryTransaction* transaction, const TransactionFacts& facts);
@@ -37,7 +42,9 @@ class OutcomeRecorder {
   void PassFinished(std::unique_ptr<JobPass> pass);
 
   // No session could be had: logs the pass's recipients as deferred. The destination is
-  // at fault, not the mail: the job goes back to its line uncharged.
+  // at fault, not the mail: the job goes back to its line uncharged. Unless destinations
+  // never count as dead (failed cohort limit 0): then nothing but the job's own back-off
+  // would keep us from trying without a pause.
   void PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
                    const std::optional<logs::Peer>& relay);
 
@@ -67,6 +74,7 @@ class OutcomeRecorder {
 
   ShardContext* context_;
   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
+  std::function<void()> unblocked_;
   size_t retrying_ = 0;
   size_t outstanding_ = 0;  // Requests on their way.
   Event durable_;           // outstanding_ became 0.

@@ -35,13 +35,16 @@ class Cleanup final : public queue::CommitRequest {
 
 Shard::Shard(ShardContext context, uint64_t highest_id)
     : context_(std::move(context)),
+      memory_(context_.reader, &stats_),
       scheduler_(context_.settings->limits),
       tasks_(context_.loop),
       ids_(context_.shard, highest_id),
-      recorder_(&context_,
-                [this](std::shared_ptr<QueuedMessage> message) {
-                  Enqueue(std::move(message), absl::InfinitePast());
-                }),
+      recorder_(
+          &context_,
+          [this](std::shared_ptr<QueuedMessage> message) {
+            Enqueue(std::move(message), absl::InfinitePast());
+          },
+          [this] { PumpAll(); }),
       tick_([this] { Tick(); }) {
   context_.scheduler = &scheduler_;
   context_.tasks = &tasks_;
@@ -124,8 +127,8 @@ void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_atte
   // defer_transports: kept, not tried, until the configuration says otherwise or an
   // operator flushes.
   if (context_.settings->delivery_deferred) due = MonoTime::Infinite();
-  TakeMemory(message.get());
-  const bool keep = memory_octets_ <= context_.settings->memory_octets_max &&
+  memory_.Add(message);
+  const bool keep = memory_.octets() <= context_.settings->memory_octets_max &&
                     !context_.settings->delivery_deferred;
   // Grouped by nexthop; with a relayhost there is one.
   std::vector<std::pair<std::string, uint32_t>> nexthops;
@@ -145,16 +148,6 @@ void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_atte
     Pump(job->nexthop);
   }
   ArmTick();
-}
-
-void Shard::TakeMemory(QueuedMessage* message) {
-  const size_t octets = message->memory_octets();
-  memory_octets_ += octets;
-  stats_.memory_octets.Set(memory_octets_);
-  message->OnRelease([this, octets] {
-    memory_octets_ -= octets;
-    stats_.memory_octets.Set(memory_octets_);
-  });
 }
 
 void Shard::Recover(const RecoveredJob& job) {
@@ -180,6 +173,18 @@ void Shard::Pump(queue::NexthopQueue* nexthop) {
   destination->Pump();
 }
 
+void Shard::PumpAll() {
+  // The call-backs may forget idle nexthops: their names are collected first.
+  std::vector<std::string> names;
+  scheduler_.ForEachNexthop([&names](queue::NexthopQueue& nexthop) {
+    if (nexthop.ready() > 0) names.push_back(nexthop.name());
+  });
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    if (queue::NexthopQueue* nexthop = scheduler_.FindNexthop(name)) Pump(nexthop);
+  }
+}
+
 void Shard::ForgetIdleDestinations() {
   for (auto it = destinations_.begin(); it != destinations_.end();) {
     const auto here = it++;
@@ -192,9 +197,13 @@ std::unique_ptr<JobPass> Shard::Next(const std::string& nexthop_name) {
   queue::NexthopQueue* nexthop = scheduler_.FindNexthop(nexthop_name);
   if (nexthop == nullptr) return nullptr;
   const MonoTime now = context_.loop->now();
-  while (loads_ < kLoadsMax) {
+  while (memory_.may_load()) {
     queue::Job* job = nexthop->Take(now);
-    if (job == nullptr) return nullptr;
+    if (job == nullptr) {
+      ArmTick();  // A rate delay that refused us ends by itself.
+      return nullptr;
+    }
+    if (job->message == nullptr) job->message = memory_.Find(job->id);
     if (job->message == nullptr) {
       Load(job);
       continue;
@@ -244,62 +253,25 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
 }
 
 void Shard::Load(queue::Job* job) {
-  ++loads_;
-  context_.reader->ReadMessage(job->id, [this, job](absl::StatusOr<queue::RecoveredMessage> found) {
+  memory_.Load(job->id, [this, job](absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
     Loaded(job, std::move(found));
   });
 }
 
-void Shard::Loaded(queue::Job* job, absl::StatusOr<queue::RecoveredMessage> found) {
-  if (!found.ok()) {
-    LoadFailed(job, found.status());
-    return;
-  }
-  // Another job of this message may have it in memory: there must be only one.
-  std::shared_ptr<queue::MessageHandle> known;
-  scheduler_.ForEachOf(job->id, [&known](queue::Job* other) {
-    if (other->message != nullptr) known = other->message;
-  });
-  std::shared_ptr<QueuedMessage> message;
-  if (known != nullptr) {
-    message = std::static_pointer_cast<QueuedMessage>(known);
-  } else {
-    message = std::make_shared<QueuedMessage>(*std::move(found));
-  }
-  if (message->streamed() || message->content() != nullptr || message->envelope().chunks == 0) {
-    ContentLoaded(job, std::move(message), std::string());
-    return;
-  }
-  context_.reader->ReadChunk(job->id, 0,
-                             [this, job, message](absl::StatusOr<std::string> content) mutable {
-                               ContentLoaded(job, std::move(message), std::move(content));
-                             });
-}
-
-void Shard::ContentLoaded(queue::Job* job, std::shared_ptr<QueuedMessage> message,
-                          absl::StatusOr<std::string> content) {
-  if (!content.ok()) {
-    LoadFailed(job, content.status());
-    return;
-  }
-  --loads_;
-  if (!content->empty()) {
-    message->set_content(std::make_shared<const std::string>(*std::move(content)));
-  }
-  if (!message->counted()) TakeMemory(message.get());
-  job->message = std::move(message);
+void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
   queue::NexthopQueue* nexthop = job->nexthop;
-  scheduler_.Release(job, context_.loop->now());
+  if (found.ok()) {
+    job->message = *std::move(found);
+    scheduler_.Release(job, context_.loop->now());
+  } else {
+    // Never an empty or cut message (reliability.md 5.1): held until somebody looks.
+    context_.logger->Log(Severity::kError, "qmgr",
+                         fmt::format("{}: cannot be read, message is held: {}", job->id.ToString(),
+                                     found.status().ToString()));
+    scheduler_.Hold(job);
+  }
+  // Others may have waited for one load less.
   Pump(nexthop);
-}
-
-void Shard::LoadFailed(queue::Job* job, const absl::Status& status) {
-  --loads_;
-  // Never an empty or cut message (reliability.md 5.1): held until somebody looks.
-  context_.logger->Log(Severity::kError, "qmgr",
-                       fmt::format("{}: cannot be read, message is held: {}", job->id.ToString(),
-                                   status.ToString()));
-  scheduler_.Hold(job);
 }
 
 void Shard::ArmTick() {
@@ -328,7 +300,7 @@ bool Shard::Hold(QueueId id) {
     scheduler_.Hold(job);
     changed = true;
   });
-  if (changed) RecordHold(id, true);
+  if (changed) RecordHold(id);
   return changed;
 }
 
@@ -339,7 +311,7 @@ bool Shard::Unhold(QueueId id) {
     scheduler_.Unhold(job, context_.loop->now());
     changed = true;
   });
-  if (changed) RecordHold(id, false);
+  if (changed) RecordHold(id);
   return changed;
 }
 
@@ -352,27 +324,55 @@ bool Shard::Remove(QueueId id) {
   });
   if (!found || in_delivery) return false;
   scheduler_.ForEachOf(id, [this](queue::Job* job) { scheduler_.Remove(job); });
+  queue::WriteSet writes;
+  if (const std::shared_ptr<QueuedMessage> message = memory_.Find(id)) {
+    writes.RemoveMessage(id, message->envelope().chunks, message->done_indices(),
+                         message->has_retry());
+    RecordRemoval(id, std::move(writes));
+    return true;
+  }
   context_.reader->ReadMessage(id, [this, id](absl::StatusOr<queue::RecoveredMessage> message) {
     if (!message.ok()) return;
-    auto cleanup = std::make_unique<Cleanup>(context_.commit_sink);
-    cleanup->writes.RemoveMessage(id, message->envelope.chunks, message->done_indices,
-                                  message->has_retry);
-    context_.committer->Submit(cleanup.release());
-    context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
+    queue::WriteSet found;
+    found.RemoveMessage(id, message->envelope.chunks, message->done_indices, message->has_retry);
+    RecordRemoval(id, std::move(found));
   });
   return true;
 }
 
+void Shard::RecordRemoval(QueueId id, queue::WriteSet writes) {
+  auto cleanup = std::make_unique<Cleanup>(context_.commit_sink);
+  cleanup->writes = std::move(writes);
+  context_.committer->Submit(cleanup.release());
+  context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
+}
+
 // Held survives a restart; what else is known of the retries is kept.
-void Shard::RecordHold(QueueId id, bool held) {
-  context_.reader->ReadMessage(id,
-                               [this, id, held](absl::StatusOr<queue::RecoveredMessage> message) {
-                                 if (!message.ok()) return;
-                                 message->retry.held = held;
-                                 auto change = std::make_unique<Cleanup>(context_.commit_sink);
-                                 change->writes.PutRetry(id, message->retry);
-                                 context_.committer->Submit(change.release());
-                               });
+void Shard::RecordHold(QueueId id) {
+  const auto record = [this, id](queue::RetryState* retry) {
+    // As it is now: while the disk was read the operator may have changed his mind.
+    retry->held = false;
+    scheduler_.ForEachOf(id, [retry](queue::Job* job) {
+      retry->held = retry->held || job->state == queue::Job::State::kHeld;
+    });
+    auto change = std::make_unique<Cleanup>(context_.commit_sink);
+    change->writes.PutRetry(id, *retry);
+    context_.committer->Submit(change.release());
+  };
+  const auto record_in_memory = [this, id, record] {
+    const std::shared_ptr<QueuedMessage> message = memory_.Find(id);
+    if (message == nullptr) return false;
+    message->set_has_retry();
+    record(&message->retry());
+    return true;
+  };
+  if (record_in_memory()) return;
+  context_.reader->ReadMessage(
+      id, [this, id, record, record_in_memory](absl::StatusOr<queue::RecoveredMessage> message) {
+        // Meanwhile it may have been taken into memory, or have ended.
+        if (scheduler_.Find(id) == nullptr || record_in_memory() || !message.ok()) return;
+        record(&message->retry);
+      });
 }
 
 void Shard::Reload(std::shared_ptr<const Settings> settings) {
@@ -391,6 +391,7 @@ void Shard::Drain() {
 
 void Shard::Cancel() {
   draining_ = true;
+  context_.cancelled = true;
   context_.network->CancelConnects();
   for (auto& [name, destination] : destinations_) destination->Cancel();
 }

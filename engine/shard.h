@@ -15,6 +15,7 @@
 #include "base/task.h"
 #include "engine/delivery/destination.h"
 #include "engine/intake/acceptor.h"
+#include "engine/message_memory.h"
 #include "engine/outcome_recorder.h"
 #include "engine/queued_message.h"
 #include "engine/shard_context.h"
@@ -81,32 +82,28 @@ class Shard final : public Acceptor, private JobFeed {
   Task<absl::Status> Commit(queue::WriteSet writes);
   void Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_attempt);
   void Load(queue::Job* job);
-  void Loaded(queue::Job* job, absl::StatusOr<queue::RecoveredMessage> found);
-  void ContentLoaded(queue::Job* job, std::shared_ptr<QueuedMessage> message,
-                     absl::StatusOr<std::string> content);
-  void LoadFailed(queue::Job* job, const absl::Status& status);
+  void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);
   void Pump(queue::NexthopQueue* nexthop);
-  void RecordHold(QueueId id, bool held);
+  void PumpAll();
+  void RecordHold(QueueId id);
+  void RecordRemoval(QueueId id, queue::WriteSet writes);
   void ForgetIdleDestinations();
   void Tick();
   void ArmTick();
-  void TakeMemory(QueuedMessage* message);
 
-  static constexpr size_t kLoadsMax = 256;
   static constexpr size_t kDestinationsKept = 1024;
 
   ShardContext context_;
   ShardStats stats_;
   TlsSessionCache tls_sessions_;
+  MessageMemory memory_;  // Before all that holds messages.
   queue::Scheduler scheduler_;
   TaskScope tasks_;
   QueueIdSource ids_;
   OutcomeRecorder recorder_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
   CallbackTimer tick_;
-  size_t loads_ = 0;
   bool draining_ = false;
-  uint64_t memory_octets_ = 0;
 };
 
 }  // namespace mailrace::engine

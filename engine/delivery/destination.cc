@@ -16,6 +16,9 @@ namespace {
 // A dead destination is tried again soon at first: most outages are short.
 constexpr absl::Duration kFirstSuspension = absl::Seconds(10);
 
+// Messages given up in one go: the shard has other things to do.
+constexpr int kGiveUpMax = 1000;
+
 }  // namespace
 
 // One session and the passes that are on it. The session's source of transactions.
@@ -38,10 +41,11 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
   void AbandonPasses();
 
   bool MayTakeMore() const;
-  void Adopt(SessionSetup made) {
+  // `settings`: those that the session was made by.
+  void Adopt(SessionSetup made, std::shared_ptr<const Settings> settings) {
     setup = std::move(made);
     session_made_ = destination_->context_->loop->now();
-    settings_ = destination_->context_->settings;
+    settings_ = std::move(settings);
     uses_ = 0;
     delivered_any = false;
   }
@@ -132,7 +136,7 @@ Destination::Destination(ShardContext* context, OutcomeRecorder* recorder, JobFe
 Destination::~Destination() = default;
 
 void Destination::Pump() {
-  if (draining_) return;
+  if (draining_ || recorder_->blocked()) return;
   queue::NexthopQueue* nexthop = context_->scheduler->FindNexthop(nexthop_);
   if (nexthop == nullptr || nexthop->suspended(context_->loop->now())) return;
   size_t ready = nexthop->ready();
@@ -167,11 +171,15 @@ void Destination::Cancel() {
 
 Task<void> Destination::Work(Worker* worker) {
   bool connecting = true;  // Counted in connecting_ until the first job is on its way.
+  bool took_mail = false;
   while (!draining_ && !worker->cancelled) {
     if (!worker->has_pass()) {
       std::unique_ptr<JobPass> pass;
-      if (worker->setup.session == nullptr || worker->MayTakeMore()) pass = feed_->Next(nexthop_);
+      const bool may_take =
+          worker->setup.session == nullptr ? !recorder_->blocked() : worker->MayTakeMore();
+      if (may_take) pass = feed_->Next(nexthop_);
       if (pass != nullptr) {
+        took_mail = true;
         pass->connected = pass->taken;
         worker->Offer(std::move(pass));
       }
@@ -194,12 +202,15 @@ Task<void> Destination::Work(Worker* worker) {
     std::optional<Failure> failure = co_await worker->setup.session->RunTransactions(worker);
     if (failure) {
       context_->stats->sessions_open.Subtract();
-      const Trouble trouble = ExplainFailure(*failure, *worker->setup.relay);
+      const std::optional<logs::Peer> relay = worker->setup.relay;
+      const Trouble trouble = ExplainFailure(*failure, *relay);
       worker->running = nullptr;
       worker->setup.session.reset();
       worker->AbandonPasses();
       // A pooled connection that had died while idle says nothing about the server.
-      if (!failure->stale_session && failure->kind != Failure::Kind::kLocal) SessionBroke(trouble);
+      if (!failure->stale_session && failure->kind != Failure::Kind::kLocal) {
+        SessionBroke(trouble, relay);
+      }
     }
   }
   if (connecting) --connecting_;
@@ -211,32 +222,42 @@ Task<void> Destination::Work(Worker* worker) {
   }
   worker->AbandonPasses();
   workers_.erase(worker->self);
-  // Mail may have become ready while this worker was on its way out.
-  Pump();
+  // Mail may have become ready while this worker was on its way out. But if it got none
+  // (it is being loaded, or the rate delay holds it back), the next worker would get none
+  // either: whoever has it ready calls.
+  if (took_mail) Pump();
 }
 
 Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
   const MonoTime begun = context_->loop->now();
   const absl::Duration age = context_->loop->wall() - pass->message()->envelope().arrival;
+  // The policy may be replaced while the session is being made by the old one.
+  std::shared_ptr<const Settings> settings = context_->settings;
   SessionSetup made = co_await MakeSession(context_, nexthop_, age, &worker->running);
   if (made.session != nullptr) {
     context_->stats->connects.Add();
     context_->stats->sessions_open.Add();
     context_->stats->connect_time.Record(context_->loop->now() - begun);
     worker->running = made.session.get();
-    worker->Adopt(std::move(made));
+    worker->Adopt(std::move(made), std::move(settings));
     pass->connected = context_->loop->now();
     worker->Offer(std::move(pass));
     co_return;
   }
   worker->running = nullptr;
+  if (worker->cancelled) {
+    // Our own doing: it says nothing about the server.
+    pass->Abandon();
+    recorder_->PassFinished(std::move(pass));
+    co_return;
+  }
   context_->stats->connect_failures.Add();
   if (made.permanent) {
     recorder_->PassFailed(std::move(pass), made.trouble.status, made.trouble.text);
     co_return;
   }
   // First the verdict on the destination, so that the job finds it suspended.
-  SessionBroke(made.trouble);
+  SessionBroke(made.trouble, made.relay);
   recorder_->PassBlocked(std::move(pass), made.trouble, made.relay);
 }
 
@@ -257,9 +278,29 @@ Task<bool> Destination::AwaitMail(Worker* worker) {
   co_return context_->loop->now() < deadline && !draining_;
 }
 
-void Destination::SessionBroke(const Trouble& trouble) {
+void Destination::SessionBroke(const Trouble& trouble, const std::optional<logs::Peer>& relay) {
   queue::NexthopQueue* nexthop = context_->scheduler->FindNexthop(nexthop_);
-  if (nexthop != nullptr && nexthop->SessionFailed()) DestinationDied(trouble);
+  if (nexthop == nullptr || !nexthop->SessionFailed()) return;
+  GiveUpExpired(trouble, relay);
+  DestinationDied(trouble);
+}
+
+// What waits for a dead destination is not tried one by one, so it is here that its
+// lifetime ends. The oldest is in front: at the first that is young enough it is over.
+void Destination::GiveUpExpired(const Trouble& trouble, const std::optional<logs::Peer>& relay) {
+  for (int i = 0; i < kGiveUpMax; ++i) {
+    std::unique_ptr<JobPass> pass = feed_->Next(nexthop_);
+    if (pass == nullptr) return;
+    const queue::Envelope& envelope = pass->message()->envelope();
+    const bool expired = context_->settings->retry.Expired(envelope.arrival, context_->loop->wall(),
+                                                           envelope.reverse_path.empty());
+    if (!expired) {
+      pass->Abandon();
+      recorder_->PassFinished(std::move(pass));
+      return;
+    }
+    recorder_->PassBlocked(std::move(pass), trouble, relay);
+  }
 }
 
 void Destination::DestinationDied(const Trouble& trouble) {

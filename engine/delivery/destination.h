@@ -7,6 +7,7 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/sync.h"
@@ -46,7 +47,8 @@ class Destination {
   Task<void> Work(Worker* worker);
   Task<void> Connect(Worker* worker, std::unique_ptr<JobPass> pass);
   Task<bool> AwaitMail(Worker* worker);
-  void SessionBroke(const Trouble& trouble);
+  void SessionBroke(const Trouble& trouble, const std::optional<logs::Peer>& relay);
+  void GiveUpExpired(const Trouble& trouble, const std::optional<logs::Peer>& relay);
   void DestinationDied(const Trouble& trouble);
 
   ShardContext* const context_;

@@ -156,6 +156,10 @@ Task<bool> SessionTry::Dial() {
   const MonoTime deadline = context_->loop->now() + settings.connect_timeout;
   absl::StatusOr<std::unique_ptr<transport::Connection>> connection =
       co_await context_->network->Connect(address_, local, deadline);
+  if (connection.ok() && context_->cancelled) {
+    Fail({4, 3, 2}, "cancelled");
+    co_return false;
+  }
   if (!connection.ok()) {
     const std::string reason = absl::IsDeadlineExceeded(connection.status())
                                    ? "Connection timed out"
@@ -291,6 +295,7 @@ Task<void> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> set
   setup->permanent = false;
   int sessions = 0;
   for (const Target& target : targets) {
+    if (context->cancelled) co_return;
     SessionTry attempt(context, settings, nexthop, target.host, target.ip, running);
     co_await attempt.Run(true);
     // Plain text instead, on a new connection: only where nothing but `may` was asked

@@ -1,0 +1,54 @@
+// The messages that a shard has in memory, each as one object, whoever holds it: two
+// jobs, a pass and an outcome on its way to the disk must agree on who is still owed.
+// Reads back those that left. Lives on one shard.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "engine/content_reader.h"
+#include "engine/queued_message.h"
+#include "engine/shard_stats.h"
+
+namespace mailrace::engine {
+
+class MessageMemory {
+ public:
+  // Borrowed; outlive it. REQUIRES: it outlives the messages.
+  MessageMemory(ContentReader* reader, ShardStats* stats) : reader_(reader), stats_(stats) {}
+  MessageMemory(const MessageMemory&) = delete;
+  MessageMemory& operator=(const MessageMemory&) = delete;
+
+  // From now on it counts, until its last holder lets go.
+  void Add(const std::shared_ptr<QueuedMessage>& message);
+  // Null if nobody holds it. What the store says of one that somebody holds may be out of
+  // date: the newest outcomes are still on their way there.
+  std::shared_ptr<QueuedMessage> Find(QueueId id) const;
+
+  using Answer = std::function<void(absl::StatusOr<std::shared_ptr<QueuedMessage>>)>;
+  // Reads it from the store, with its content if that is one record. Whoever asks for the
+  // same message meanwhile gets the same object. REQUIRES: Find(id) is null, may_load().
+  void Load(QueueId id, Answer answer);
+  bool may_load() const { return loading_.size() < kLoadsMax; }
+
+  uint64_t octets() const { return octets_; }
+
+ private:
+  void Loaded(QueueId id, absl::StatusOr<queue::RecoveredMessage> found);
+  void Finish(QueueId id, absl::StatusOr<std::shared_ptr<QueuedMessage>> result);
+
+  static constexpr size_t kLoadsMax = 256;
+
+  ContentReader* const reader_;
+  ShardStats* const stats_;
+  absl::flat_hash_map<QueueId, std::weak_ptr<QueuedMessage>> messages_;
+  absl::flat_hash_map<QueueId, std::vector<Answer>> loading_;
+  uint64_t octets_ = 0;
+};
+
+}  // namespace mailrace::engine
