@@ -23,10 +23,12 @@ absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now
 // Outcomes of one message on their way to the disk. Owns itself until they are there.
 class OutcomeRecorder::Request final : public queue::CommitRequest {
  public:
-  Request(OutcomeRecorder* recorder, std::shared_ptr<QueuedMessage> about)
+  // `message`: kept in memory until its outcomes are on the disk; null if there are none.
+  Request(OutcomeRecorder* recorder, QueueId id, std::shared_ptr<QueuedMessage> message)
       : CommitRequest(recorder->context_->commit_sink),
         recorder_(recorder),
-        message_(std::move(about)),
+        id_(id),
+        message_(std::move(message)),
         again_([this] { Again(); }) {
     urgent = false;
   }
@@ -44,7 +46,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
         retrying_ = true;
         ++recorder_->retrying_;
         context.logger->Warning("qmgr", fmt::format("{}: cannot record outcome: {}; will try again",
-                                                    message_->id().ToString(), status.ToString()));
+                                                    id_.ToString(), status.ToString()));
       }
       context.loop->timers().Arm(&again_, context.loop->now() + kSpaceRetryDelay);
       return;
@@ -57,8 +59,8 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       return;
     }
     context.stats->uncommitted_outcomes.Subtract(recipients);
-    if (removes) recorder_->Removed(*message_);
-    if (defers) recorder_->EvictDeferred(message_->id());
+    if (removes) recorder_->Removed(id_);
+    if (defers) recorder_->EvictDeferred(id_);
     for (std::shared_ptr<QueuedMessage>& notice : notices) recorder_->enqueue_(std::move(notice));
   }
 
@@ -69,6 +71,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   }
 
   OutcomeRecorder* const recorder_;
+  const QueueId id_;
   const std::shared_ptr<QueuedMessage> message_;
   CallbackTimer again_;
   bool retrying_ = false;
@@ -79,6 +82,12 @@ void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   ++outstanding_;
   // Given back through the commit sink; deletes itself in Done().
   context_->committer->Submit(request.release());
+}
+
+void OutcomeRecorder::Record(QueueId id, queue::WriteSet writes) {
+  auto request = std::make_unique<Request>(this, id, nullptr);
+  request->writes = std::move(writes);
+  Submit(std::move(request));
 }
 
 Task<bool> OutcomeRecorder::AwaitDurable(MonoTime deadline) {
@@ -161,7 +170,7 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
   }
   // More transactions of this pass are under way: what is done need not wait for them.
   if (!pass->finished() && !pass->delivered.empty()) {
-    auto request = std::make_unique<Request>(this, pass->message());
+    auto request = std::make_unique<Request>(this, pass->message()->id(), pass->message());
     AddDelivered(pass, request.get());
     Submit(std::move(request));
   }
@@ -203,7 +212,8 @@ void OutcomeRecorder::PassFinished(std::unique_ptr<JobPass> pass) {
 // Writes what the pass brought and gives its job back.
 void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request) {
   QueuedMessage& message = *pass->message();
-  if (request == nullptr) request = std::make_unique<Request>(this, pass->message());
+  if (request == nullptr)
+    request = std::make_unique<Request>(this, pass->message()->id(), pass->message());
   AddDelivered(pass.get(), request.get());
   const bool owed = std::any_of(pass->recipients().begin(), pass->recipients().end(),
                                 [&](uint32_t index) { return message.pending(index); });
@@ -234,7 +244,13 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
   }
   // A deferral, and a rate delay that begins with the job's end, are new deadlines.
   context_->rearm();
-  if (message.pending_count() == 0) AddRemoval(&message, request.get());
+  if (message.pending_count() == 0) {
+    AddRemoval(&message, request.get());
+    // Jobs that a reload left without recipients have nothing to wait for any more.
+    context_->scheduler->ForEachOf(message.id(), [this](queue::Job* other) {
+      if (other->state != queue::Job::State::kInFlight) context_->scheduler->Remove(other);
+    });
+  }
   if (!request->writes.empty()) Submit(std::move(request));
 }
 
@@ -279,7 +295,7 @@ Task<void> OutcomeRecorder::FailAndNotify(std::unique_ptr<JobPass> pass) {
                                             message->id().ToString(), chunk.status().ToString()));
     }
   }
-  auto request = std::make_unique<Request>(this, message);
+  auto request = std::make_unique<Request>(this, message->id(), message);
   for (FailureNotice& notice : MakeFailureNotices(*context_, *message, pass->failed, head)) {
     request->writes.PutChunk(notice.envelope.id, 0, notice.content);
     request->writes.PutMessage(notice.envelope);
@@ -354,9 +370,9 @@ void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus s
   context_->tasks->Spawn(FailAndNotify(std::move(pass)));
 }
 
-void OutcomeRecorder::Removed(const QueuedMessage& message) {
+void OutcomeRecorder::Removed(QueueId id) {
   context_->stats->removed_messages.Add();
-  context_->logger->Info("qmgr", logs::RemovedLine(message.id().ToString()));
+  context_->logger->Info("qmgr", logs::RemovedLine(id.ToString()));
 }
 
 void OutcomeRecorder::EvictDeferred(QueueId id) {

@@ -52,6 +52,10 @@ class OutcomeRecorder {
   // destination was dead).
   void PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status, const std::string& text);
 
+  // An operator's wish about a message, or the end of an intake that was given up: made
+  // durable like an outcome, and tried again while the disk is full.
+  void Record(QueueId id, queue::WriteSet writes);
+
   // Outcomes whose commit failed for want of space and is tried again: while there are
   // any, nothing new should be sent (a full disk must not pile up duplicates).
   bool blocked() const { return retrying_ > 0; }
@@ -69,7 +73,7 @@ class OutcomeRecorder {
   Task<void> FailAndNotify(std::unique_ptr<JobPass> pass);
   void Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request);
   void EvictDeferred(QueueId id);
-  void Removed(const QueuedMessage& message);
+  void Removed(QueueId id);
   void Submit(std::unique_ptr<Request> request);
 
   ShardContext* context_;

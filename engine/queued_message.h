@@ -17,7 +17,8 @@ namespace mailrace::engine {
 
 class QueuedMessage final : public queue::MessageHandle {
  public:
-  enum class RecipientState : uint8_t { kPending, kFinal };
+  // Pending -> taken (a pass is about it) -> pending or final.
+  enum class RecipientState : uint8_t { kPending, kTaken, kFinal };
 
   // As accepted: nothing happened yet.
   explicit QueuedMessage(queue::Envelope accepted);
@@ -33,7 +34,15 @@ class QueuedMessage final : public queue::MessageHandle {
   const queue::Octets& content() const { return content_; }
   void set_content(queue::Octets content) { content_ = std::move(content); }
 
-  bool pending(uint32_t recipient) const { return states_[recipient] == RecipientState::kPending; }
+  // Still owed, whether a pass is about it or not.
+  bool pending(uint32_t recipient) const { return states_[recipient] != RecipientState::kFinal; }
+  // A recipient is in one pass at a time, also when a reload routes it elsewhere meanwhile.
+  bool taken(uint32_t recipient) const { return states_[recipient] == RecipientState::kTaken; }
+  void Take(uint32_t recipient) { states_[recipient] = RecipientState::kTaken; }
+  // Unless it became final.
+  void GiveBack(uint32_t recipient) {
+    if (taken(recipient)) states_[recipient] = RecipientState::kPending;
+  }
   uint32_t pending_count() const { return pending_count_; }
   // REQUIRES: pending(recipient).
   void MarkFinal(uint32_t recipient);

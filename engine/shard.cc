@@ -21,18 +21,6 @@ class Shard::CommitWait final : public queue::CommitRequest {
   OneShot<absl::Status> done_;
 };
 
-namespace {
-
-// Removal of records that nobody waits for and whose failure costs only space: the next
-// start removes what no message owns.
-class Cleanup final : public queue::CommitRequest {
- public:
-  explicit Cleanup(queue::CommitSink* sink) : CommitRequest(sink) { urgent = false; }
-  void Done() override { delete this; }
-};
-
-}  // namespace
-
 Shard::Shard(ShardContext context, uint64_t highest_id)
     : context_(std::move(context)),
       memory_(context_.reader, &stats_),
@@ -92,9 +80,9 @@ Task<absl::Status> Shard::PutChunk(QueueId id, uint32_t chunk, queue::Octets con
 
 void Shard::Abandon(QueueId id, uint32_t chunks) {
   if (chunks == 0) return;
-  auto cleanup = std::make_unique<Cleanup>(context_.commit_sink);
-  cleanup->writes.RemoveChunks(id, chunks);
-  context_.committer->Submit(cleanup.release());
+  queue::WriteSet writes;
+  writes.RemoveChunks(id, chunks);
+  recorder_.Record(id, std::move(writes));
 }
 
 Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_chunk) {
@@ -221,7 +209,7 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
   std::vector<std::pair<std::string, uint32_t>> elsewhere;
   const queue::Envelope& envelope = message->envelope();
   for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
-    if (!message->pending(i)) continue;
+    if (!message->pending(i) || message->taken(i)) continue;
     std::string nexthop = NexthopOf(envelope.recipients[i], *context_.settings);
     if (nexthop == here) {
       recipients.push_back(i);
@@ -341,9 +329,7 @@ bool Shard::Remove(QueueId id) {
 }
 
 void Shard::RecordRemoval(QueueId id, queue::WriteSet writes) {
-  auto cleanup = std::make_unique<Cleanup>(context_.commit_sink);
-  cleanup->writes = std::move(writes);
-  context_.committer->Submit(cleanup.release());
+  recorder_.Record(id, std::move(writes));
   context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
 }
 
@@ -355,9 +341,9 @@ void Shard::RecordHold(QueueId id) {
     scheduler_.ForEachOf(id, [retry](queue::Job* job) {
       retry->held = retry->held || job->state == queue::Job::State::kHeld;
     });
-    auto change = std::make_unique<Cleanup>(context_.commit_sink);
-    change->writes.PutRetry(id, *retry);
-    context_.committer->Submit(change.release());
+    queue::WriteSet writes;
+    writes.PutRetry(id, *retry);
+    recorder_.Record(id, std::move(writes));
   };
   const auto record_in_memory = [this, id, record] {
     const std::shared_ptr<QueuedMessage> message = memory_.Find(id);

@@ -53,7 +53,13 @@ JobPass::JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message,
       recipients_(std::move(recipients)),
       per_transaction_(static_cast<size_t>(std::max(1, recipients_per_transaction))),
       loop_(loop),
-      reader_(reader) {}
+      reader_(reader) {
+  for (const uint32_t index : recipients_) message_->Take(index);
+}
+
+JobPass::~JobPass() {
+  for (const uint32_t index : recipients_) message_->GiveBack(index);
+}
 
 DeliveryTransaction* JobPass::NextTransaction() {
   if (next_ >= recipients_.size()) return nullptr;

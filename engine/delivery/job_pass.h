@@ -45,8 +45,13 @@ struct FailedRecipient {
 
 class JobPass {
  public:
+  // Takes the recipients; gives back at its end those that did not become final.
+  // REQUIRES: all are pending and not taken.
   JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message, std::vector<uint32_t> recipients,
           int recipients_per_transaction, Loop* loop, ContentReader* reader);
+  ~JobPass();
+  JobPass(const JobPass&) = delete;
+  JobPass& operator=(const JobPass&) = delete;
 
   // Null when every recipient was handed out.
   DeliveryTransaction* NextTransaction();
