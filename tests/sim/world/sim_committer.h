@@ -1,0 +1,52 @@
+// Group commit under a simulated clock: groups form while the pretended sync runs, fail
+// when the store says so, and go back through their sinks on the one thread there is.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <span>
+
+#include "base/loop.h"
+#include "base/random.h"
+#include "queue/group_commit.h"
+
+namespace mailrace::sim {
+
+// Calls Done() at once: shard and commit "thread" are the same thread here.
+class SimSink final : public queue::CommitSink {
+ public:
+  void Committed(std::span<queue::CommitRequest* const> finished) override;
+};
+
+class SimCommitter final : public queue::Committer {
+ public:
+  // Borrowed; outlive the committer.
+  SimCommitter(Loop* loop, Random* random, queue::Store* store);
+
+  void Submit(queue::CommitRequest* request) override;
+
+  // A sync takes up to this long.
+  void set_delay_max(absl::Duration delay) { delay_max_ = delay; }
+  // Hears of each group that the store took.
+  void OnCommitted(std::function<void(std::span<const queue::WriteSet* const>)> hear) {
+    committed_ = std::move(hear);
+  }
+  // The host is dead: of what was submitted a beginning may still reach the disk, by the
+  // seed, and from now on everybody is told OK and nothing is written.
+  void Crash();
+
+ private:
+  void Sync();
+  void Return(std::deque<queue::CommitRequest*> group);
+
+  Loop* const loop_;
+  Random* const random_;
+  queue::Store* const store_;
+  CallbackTimer sync_;
+  std::deque<queue::CommitRequest*> pending_;
+  std::function<void(std::span<const queue::WriteSet* const>)> committed_;
+  absl::Duration delay_max_ = absl::Milliseconds(2);
+  bool dead_ = false;
+};
+
+}  // namespace mailrace::sim

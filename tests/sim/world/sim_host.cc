@@ -1,0 +1,188 @@
+#include "tests/sim/world/sim_host.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "engine/routing/router.h"
+
+namespace mailrace::sim {
+
+namespace {
+
+Task<void> AcceptOne(engine::Shard* shard, queue::Envelope envelope, queue::Octets content,
+                     absl::Status* result) {
+  *result = co_await shard->Accept(std::move(envelope), std::move(content));
+}
+
+Task<void> StopAll(std::vector<engine::Shard*> shards, SimRelay* relay, Loop* loop,
+                   absl::Duration grace) {
+  for (engine::Shard* shard : shards) {
+    co_await shard->Join(loop->now() + grace);
+  }
+  co_await relay->Stop();
+}
+
+}  // namespace
+
+engine::Settings TestSettings() {
+  engine::Settings settings;
+  settings.myhostname = "mailrace.test";
+  settings.helo_name = "mailrace.test";
+  settings.relayhost = "[relay.test]:25";
+  settings.policy = std::make_shared<PlainPolicy>();
+  return settings;
+}
+
+SocketAddress RelayAddress() { return {*IpAddress::Parse("192.0.2.1"), 25}; }
+
+SimHost::SimHost(Parts parts)
+    : parts_(std::move(parts)),
+      clock_(parts_.start),
+      loop_(&clock_),
+      network_(&loop_, parts_.random),
+      committer_(&loop_, parts_.random, parts_.store),
+      reader_(&loop_, parts_.random, parts_.store),
+      resolver_(&loop_, parts_.random),
+      relay_(&loop_, &network_, parts_.book),
+      tasks_(&loop_) {
+  resolver_.Add("relay.test", {RelayAddress().ip});
+  if (!relay_.Listen(RelayAddress()).ok()) std::abort();
+  for (int i = 0; i < parts_.shards; ++i) {
+    engine::ShardContext context;
+    context.shard = i;
+    context.shards = parts_.shards;
+    context.loop = &loop_;
+    context.network = &network_;
+    context.resolver = &resolver_;
+    context.committer = &committer_;
+    context.commit_sink = &sink_;
+    context.reader = &reader_;
+    context.logger = parts_.logger;
+    context.random = parts_.random;
+    context.credential_pauses = &pauses_;
+    context.fatal = [this](const absl::Status&) { fatal_ = true; };
+    context.free_octets = [this] { return parts_.store->stats().free_octets; };
+    context.settings = parts_.settings;
+    shards_.push_back(
+        std::make_unique<engine::Shard>(std::move(context), parts_.store->highest_id()));
+  }
+}
+
+SimHost::~SimHost() {
+  if (!crashed_) {
+    for (const auto& shard : shards_) shard->Drain();
+    for (const auto& shard : shards_) shard->Cancel();
+    End();
+  }
+}
+
+void SimHost::End() {
+  std::vector<engine::Shard*> shards;
+  for (const auto& shard : shards_) shards.push_back(shard.get());
+  Run(StopAll(std::move(shards), &relay_, &loop_, absl::Minutes(5)));
+  const bool ended = RunUntil([this] { return tasks_.running() == 0; }, absl::Hours(2));
+  if (ended) return;
+  std::fprintf(stderr, "sim: the host's own tasks do not end\n");
+  std::abort();
+}
+
+absl::Status SimHost::Recover(const std::function<void(const queue::RecoveredMessage&)>& found) {
+  return parts_.store->Recover([&](queue::RecoveredMessage message) {
+    if (found != nullptr) found(message);
+    std::map<std::string, uint32_t> owed;
+    for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
+      const auto& done = message.done_indices;
+      if (std::find(done.begin(), done.end(), i) != done.end()) continue;
+      ++owed[engine::NexthopOf(message.envelope.recipients[i], *parts_.settings)];
+    }
+    const int shard = engine::QueueIdSource::ShardOf(message.envelope.id, parts_.shards);
+    for (const auto& [nexthop, recipients] : owed) {
+      engine::RecoveredJob job;
+      job.id = message.envelope.id;
+      job.nexthop = nexthop;
+      job.recipients = recipients;
+      job.priority = message.envelope.priority;
+      job.held = message.has_retry && message.retry.held;
+      job.next_attempt = message.has_retry ? message.retry.next_attempt : absl::InfinitePast();
+      shards_[static_cast<size_t>(shard)]->Recover(job);
+    }
+  });
+}
+
+void SimHost::RunReady() {
+  loop_.RunReady();
+  while (loop_.has_ready()) loop_.RunReady();
+}
+
+bool SimHost::RunUntil(const std::function<bool()>& done, absl::Duration limit) {
+  const MonoTime end = clock_.Mono() + limit;
+  RunReady();
+  while (!done()) {
+    const MonoTime wake = loop_.NextWake();
+    if (wake > end) {
+      clock_.AdvanceTo(end);
+      RunReady();
+      return done();
+    }
+    clock_.AdvanceTo(wake);
+    RunReady();
+  }
+  return true;
+}
+
+void SimHost::RunFor(absl::Duration time) {
+  RunUntil([] { return false; }, time);
+}
+
+void SimHost::Run(Task<void> task) {
+  TaskScope scope(&loop_);
+  scope.Spawn(std::move(task));
+  if (RunUntil([&scope] { return scope.running() == 0; }, absl::Hours(24 * 30))) return;
+  std::fprintf(stderr, "sim: a task does not end\n");
+  std::abort();
+}
+
+void SimHost::Crash() {
+  crashed_ = true;
+  committer_.Crash();
+  reader_.Crash();
+  resolver_.Crash();
+  for (const auto& shard : shards_) shard->Drain();
+  network_.CutAll();
+  for (const auto& shard : shards_) shard->Cancel();
+  End();
+}
+
+absl::StatusOr<QueueId> SimHost::Submit(queue::Envelope envelope, std::string content, int shard) {
+  engine::Shard& to = *shards_[static_cast<size_t>(shard)];
+  envelope.id = to.NewId();
+  envelope.arrival = clock_.Wall();
+  envelope.octets = content.size();
+  envelope.chunks = 1;
+  const QueueId id = envelope.id;
+  TaskScope scope(&loop_);
+  absl::Status status;
+  scope.Spawn(AcceptOne(&to, std::move(envelope),
+                        std::make_shared<const std::string>(std::move(content)), &status));
+  RunUntil([&scope] { return scope.running() == 0; }, absl::Minutes(1));
+  if (!status.ok()) return status;
+  return id;
+}
+
+queue::Scheduler::Counts SimHost::counts() {
+  queue::Scheduler::Counts sum;
+  for (const auto& shard : shards_) {
+    const queue::Scheduler::Counts counts = shard->scheduler().counts();
+    sum.ready += counts.ready;
+    sum.deferred += counts.deferred;
+    sum.held += counts.held;
+    sum.in_flight += counts.in_flight;
+  }
+  return sum;
+}
+
+}  // namespace mailrace::sim

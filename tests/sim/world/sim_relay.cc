@@ -1,0 +1,209 @@
+#include "tests/sim/world/sim_relay.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mailrace::sim {
+
+namespace {
+
+// A relay does not wait for ever either (RFC 5321 4.5.3.2.7 asks for five minutes).
+constexpr absl::Duration kPatience = absl::Minutes(30);
+
+bool StartsWith(std::string_view line, std::string_view verb) { return line.starts_with(verb); }
+
+// "<a@b> SIZE=1" -> "a@b"
+std::string PathOf(std::string_view argument) {
+  const size_t open = argument.find('<');
+  const size_t close = argument.find('>');
+  if (open == std::string_view::npos || close == std::string_view::npos) return "?";
+  return std::string(argument.substr(open + 1, close - open - 1));
+}
+
+}  // namespace
+
+struct SimRelay::Dialogue {
+  transport::Stream* stream;
+  std::string line;
+  bool in_mail = false;
+  std::string reverse_path;
+  std::vector<std::string> recipients;
+};
+
+SimRelay::SimRelay(Loop* loop, transport::Network* network, RelayBook* book)
+    : loop_(loop), network_(network), book_(book), tasks_(loop) {}
+
+SimRelay::~SimRelay() = default;
+
+absl::Status SimRelay::Listen(SocketAddress address) {
+  absl::StatusOr<std::unique_ptr<transport::Listener>> listener = network_->Listen(address);
+  if (!listener.ok()) return listener.status();
+  listeners_.push_back(*std::move(listener));
+  tasks_.Spawn(AcceptLoop(listeners_.back().get()));
+  return absl::OkStatus();
+}
+
+Task<void> SimRelay::AcceptLoop(transport::Listener* listener) {
+  while (true) {
+    const absl::StatusOr<transport::AcceptedPeer> peer = co_await listener->Accept();
+    if (!peer.ok()) co_return;
+    ++book_->sessions;
+    tasks_.Spawn(Session(network_->Adopt(*peer)));
+  }
+}
+
+void SimRelay::CloseSessions() {
+  for (transport::Stream* stream : streams_) stream->Cancel();
+}
+
+Task<void> SimRelay::Stop() {
+  for (const std::unique_ptr<transport::Listener>& listener : listeners_) listener->Cancel();
+  CloseSessions();
+  co_await tasks_.Join();
+  listeners_.clear();
+}
+
+RelayAct SimRelay::Act(RelayStep step, std::string_view argument, std::string usual) const {
+  std::optional<RelayAct> act;
+  if (script_ != nullptr) act = script_(step, argument);
+  if (act) return *std::move(act);
+  return {RelayAct::Kind::kReply, std::move(usual), true};
+}
+
+std::string SimRelay::EhloReply() const {
+  std::string reply = "250";
+  reply += keywords_.empty() ? " " : "-";
+  reply += "relay.test greets you";
+  for (size_t i = 0; i < keywords_.size(); ++i) {
+    reply += "\r\n250";
+    reply += i + 1 < keywords_.size() ? "-" : " ";
+    reply += keywords_[i];
+  }
+  return reply;
+}
+
+Task<bool> SimRelay::Say(Dialogue* dialogue, RelayAct act) {
+  if (act.kind == RelayAct::Kind::kDrop) co_return false;
+  if (act.kind == RelayAct::Kind::kSilence) {
+    while (true) {
+      dialogue->stream->input().Clear();
+      const absl::StatusOr<bool> more = co_await dialogue->stream->Fill(loop_->now() + kPatience);
+      if (!more.ok() || !*more) co_return false;
+    }
+  }
+  dialogue->stream->output().Append(act.text + "\r\n");
+  const absl::Status status = co_await dialogue->stream->Flush(loop_->now() + kPatience);
+  co_return status.ok() && act.kind == RelayAct::Kind::kReply;
+}
+
+Task<bool> SimRelay::ReadLine(Dialogue* dialogue) {
+  const MonoTime deadline = loop_->now() + kPatience;
+  while (true) {
+    Buffer& input = dialogue->stream->input();
+    const size_t end = input.view().find("\r\n");
+    if (end != std::string_view::npos) {
+      dialogue->line = std::string(input.view().substr(0, end));
+      input.Consume(end + 2);
+      if (dialogue->line.find_first_of("\r\n") != std::string::npos) {
+        book_->violations.push_back("bare CR or LF: " + dialogue->line);
+      }
+      co_return true;
+    }
+    const absl::StatusOr<bool> more = co_await dialogue->stream->Fill(deadline);
+    if (!more.ok() || !*more) co_return false;
+  }
+}
+
+Task<void> SimRelay::Session(std::unique_ptr<transport::Connection> connection) {
+  transport::Stream stream(std::move(connection));
+  streams_.push_back(&stream);
+  Dialogue dialogue{&stream};
+  bool open = co_await Say(&dialogue, Act(RelayStep::kGreeting, "", "220 relay.test ESMTP"));
+  while (open) {
+    open = co_await ReadLine(&dialogue);
+    if (!open) break;
+    open = co_await Converse(&dialogue);
+  }
+  std::erase(streams_, &stream);
+}
+
+Task<bool> SimRelay::Converse(Dialogue* dialogue) {
+  const std::string line = dialogue->line;
+  RelayAct act;
+  if (StartsWith(line, "EHLO ")) {
+    act = Act(RelayStep::kEhlo, line.substr(5), EhloReply());
+  } else if (StartsWith(line, "HELO ")) {
+    act = Act(RelayStep::kHelo, line.substr(5), "250 relay.test");
+  } else if (StartsWith(line, "AUTH ")) {
+    ++book_->auths;
+    act = Act(RelayStep::kAuth, line.substr(5), "235 2.7.0 welcome");
+  } else if (StartsWith(line, "MAIL FROM:")) {
+    act = Act(RelayStep::kMail, line.substr(10), "250 2.1.0 ok");
+    if (dialogue->in_mail) book_->violations.push_back("nested MAIL");
+    dialogue->in_mail = act.kind == RelayAct::Kind::kReply && act.text.starts_with("250");
+    dialogue->reverse_path = PathOf(line);
+    dialogue->recipients.clear();
+    if (act.text.starts_with("5")) book_->refused_senders.push_back(dialogue->reverse_path);
+  } else if (StartsWith(line, "RCPT TO:")) {
+    act = dialogue->in_mail ? Act(RelayStep::kRcpt, line.substr(8), "250 2.1.5 ok")
+                            : RelayAct{RelayAct::Kind::kReply, "503 5.5.1 MAIL first"};
+    if (dialogue->in_mail && act.text.starts_with("250")) {
+      dialogue->recipients.push_back(PathOf(line));
+    } else if (dialogue->in_mail && act.text.starts_with("5")) {
+      book_->refused_recipients.push_back(PathOf(line));
+    }
+  } else if (line == "DATA") {
+    const bool open = co_await Content(dialogue);
+    co_return open;
+  } else if (line == "RSET") {
+    act = Act(RelayStep::kRset, "", "250 2.0.0 ok");
+    dialogue->in_mail = false;
+  } else if (line == "NOOP") {
+    act.text = "250 2.0.0 ok";
+  } else if (line == "QUIT") {
+    act = {RelayAct::Kind::kReplyAndHang, "221 2.0.0 bye"};
+  } else {
+    book_->violations.push_back("unknown command: " + line);
+    act.text = "500 5.5.2 what?";
+  }
+  const bool open = co_await Say(dialogue, std::move(act));
+  co_return open;
+}
+
+Task<bool> SimRelay::Content(Dialogue* dialogue) {
+  if (!dialogue->in_mail || dialogue->recipients.empty()) {
+    dialogue->in_mail = false;
+    const bool open =
+        co_await Say(dialogue, {RelayAct::Kind::kReply, "554 5.5.1 no valid recipients"});
+    co_return open;
+  }
+  RelayAct act = Act(RelayStep::kData, "", "354 go ahead");
+  const bool refused = !act.text.starts_with("354");
+  if (act.text.starts_with("5")) {
+    for (const std::string& to : dialogue->recipients) book_->refused_recipients.push_back(to);
+  }
+  if (refused) dialogue->in_mail = false;
+  bool open = co_await Say(dialogue, std::move(act));
+  if (!open || refused) co_return open;
+
+  std::string content;
+  while (true) {
+    open = co_await ReadLine(dialogue);
+    if (!open) co_return false;
+    if (dialogue->line == ".") break;
+    if (dialogue->line.starts_with(".")) dialogue->line.erase(0, 1);
+    content += dialogue->line + "\r\n";
+  }
+  dialogue->in_mail = false;
+  act = Act(RelayStep::kEndOfData, dialogue->reverse_path, "250 2.0.0 queued");
+  if (act.accept) {
+    book_->deliveries.push_back(
+        {dialogue->reverse_path, dialogue->recipients, std::move(content), loop_->wall()});
+  } else if (act.text.starts_with("5")) {
+    for (const std::string& to : dialogue->recipients) book_->refused_recipients.push_back(to);
+  }
+  open = co_await Say(dialogue, std::move(act));
+  co_return open;
+}
+
+}  // namespace mailrace::sim

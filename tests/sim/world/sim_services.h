@@ -1,0 +1,104 @@
+// The rest of what a shard is given: reading the store, names, policy.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/random.h"
+#include "base/sync.h"
+#include "engine/content_reader.h"
+#include "engine/routing/destination_policy.h"
+#include "transport/resolver.h"
+
+namespace mailrace::sim {
+
+// Answers later, in any order, sometimes with a disk error.
+class SimReader final : public engine::ContentReader {
+ public:
+  SimReader(Loop* loop, Random* random, queue::Store* store);
+  ~SimReader() override;
+
+  void ReadMessage(QueueId id,
+                   std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) override;
+  void ReadChunk(QueueId id, uint32_t chunk,
+                 std::function<void(absl::StatusOr<std::string>)> answer) override;
+
+  void set_delay_max(absl::Duration delay) { delay_max_ = delay; }
+  void set_failure_percent(int percent) { failure_percent_ = percent; }
+  uint64_t messages_read() const { return messages_read_; }
+  // The host is dead: all that waits is answered now, and everything later at once.
+  void Crash();
+
+ private:
+  class Later;
+  // The store is read now, the answer comes later: it may be out of date by then.
+  void Answer(std::function<void()> answer);
+  bool Fails() { return static_cast<int>(random_->Below(100)) < failure_percent_; }
+
+  Loop* const loop_;
+  Random* const random_;
+  queue::Store* const store_;
+  std::vector<Later*> waiting_;
+  absl::Duration delay_max_;
+  int failure_percent_ = 0;
+  uint64_t messages_read_ = 0;
+  bool dead_ = false;
+};
+
+// Names from a list; others do not exist. Domains have no MX records.
+class SimResolver final : public transport::Resolver {
+ public:
+  SimResolver(Loop* loop, Random* random) : random_(random), wait_(loop), loop_(loop) {}
+
+  void Add(const std::string& name, std::vector<IpAddress> addresses) {
+    names_[name] = std::move(addresses);
+  }
+  void AddMx(const std::string& name, std::vector<transport::MxRecord> records) {
+    mx_[name] = std::move(records);
+  }
+  void set_delay(absl::Duration delay) { delay_ = delay; }
+  void set_failure_percent(int percent) { failure_percent_ = percent; }
+  // What waits is answered now.
+  void Crash() {
+    delay_ = absl::ZeroDuration();
+    wait_.NotifyAll();
+  }
+
+  Task<absl::StatusOr<transport::MxAnswer>> Mx(std::string name, MonoTime deadline) override;
+  Task<absl::StatusOr<transport::AddressAnswer>> Addresses(std::string name, Family family,
+                                                           MonoTime deadline) override;
+
+ private:
+  bool Fails() { return static_cast<int>(random_->Below(100)) < failure_percent_; }
+  Random* const random_;
+  Event wait_;
+  Loop* const loop_;
+  std::map<std::string, std::vector<IpAddress>> names_;
+  std::map<std::string, std::vector<transport::MxRecord>> mx_;
+  absl::Duration delay_;
+  int failure_percent_ = 0;
+};
+
+// No TLS; credentials if they are given.
+class PlainPolicy final : public engine::DestinationPolicy {
+ public:
+  std::optional<transport::sasl::Credentials> credentials;
+
+  Tls TlsFor(std::string_view, std::string_view) const override { return {}; }
+  Sasl CredentialsFor(std::string_view, std::string_view) const override {
+    return {credentials, std::nullopt};
+  }
+  transport::sasl::SecurityOptions SaslOptions(Security) const override { return {}; }
+  std::vector<std::string> FilterMechanisms(
+      const std::vector<std::string>& offered) const override {
+    return offered;
+  }
+  bool sasl_enabled() const override { return credentials.has_value(); }
+};
+
+}  // namespace mailrace::sim
