@@ -227,7 +227,9 @@ void ContentScanner::BareLf(std::string* content) {
 void ContentScanner::BareCr(std::string* content) {
   if (options_.bare_newline == BareNewline::kReject) Found(Problem::kBareNewline);
   Append(" ", content);
-  ++line_octets_;
+  if (++line_octets_ > options_.line_octets_max && options_.line_octets_max != 0) {
+    Found(Problem::kLongLine);
+  }
   state_ = State::kText;
 }
 
