@@ -31,6 +31,20 @@ size_t Count(std::string_view text, std::string_view part) {
   return count;
 }
 
+// Whole replies with a code that begins so. A server that pauses within one does not
+// end it.
+size_t CountReplies(std::string server, std::string_view code) {
+  std::erase(server, kWait);
+  size_t count = 0;
+  for (std::string_view rest = server; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (line.starts_with(code) && line.size() >= 3 && line.substr(3, 1) != "-") ++count;
+  }
+  return count;
+}
+
 class Session {
  public:
   Session(uint8_t bits, uint8_t seed, std::string_view server)
@@ -125,7 +139,7 @@ class Session {
     FUZZ_CHECK(!fuzz::HasControls(failure.text), failure.text);
   }
 
-  // A delivery takes a 354 and four positive replies of its own at least, beside those
+  // A delivery takes a 354 and three positive replies of its own at least, beside those
   // to the connection and to EHLO.
   void CheckDelivered(const std::string& wire) const {
     size_t delivered = 0;
@@ -136,11 +150,9 @@ class Session {
         break;
       }
     }
-    const std::string lines = "\n" + server_octets_;
-    std::string turns = lines;
-    std::replace(turns.begin(), turns.end(), kWait, '\n');
-    FUZZ_CHECK(delivered <= Count(turns, "\n354"), server_octets_);
-    FUZZ_CHECK(delivered == 0 || 3 * delivered + 2 <= Count(turns, "\n2"), server_octets_);
+    FUZZ_CHECK(delivered <= CountReplies(server_octets_, "354"), server_octets_);
+    FUZZ_CHECK(delivered == 0 || 3 * delivered + 2 <= CountReplies(server_octets_, "2"),
+               server_octets_);
     FUZZ_CHECK(delivered <= Count(wire, "\r\n.\r\n"), wire);
   }
 
