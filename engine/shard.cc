@@ -221,8 +221,10 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
   // A reload may route recipients elsewhere than when the job was made.
   for (const auto& [nexthop, count] : elsewhere) {
     bool known = false;
+    // One in flight has chosen its recipients already: it will not take these.
     scheduler_.ForEachOf(envelope.id, [&known, &nexthop](queue::Job* other) {
-      known = known || other->nexthop->name() == nexthop;
+      known = known ||
+              (other->state != queue::Job::State::kInFlight && other->nexthop->name() == nexthop);
     });
     if (!known) {
       scheduler_.Add(envelope.id, nexthop, message, count, envelope.priority, now, now);
