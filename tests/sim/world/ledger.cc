@@ -96,12 +96,12 @@ void Ledger::Crashed(const std::vector<queue::RecoveredMessage>& found, const Re
       if (std::find(done.begin(), done.end(), i) != done.end()) continue;
       const std::string& to = message.envelope.recipients[i].address;
       const auto it = delivered.find(to);
-      if (it == delivered.end()) continue;
+      // As often as it was delivered it may be repeated, and no more for further crashes.
+      if (it == delivered.end() || it->second.times <= may_repeat_[to]) continue;
       ++may_repeat_[to];
-      // A clock that was set shows in this difference; only the wall clock goes on over a
-      // crash.
+      // The wall clock alone goes on over a crash; that it was set shows in this, too.
       const absl::Duration age = now - it->second.last;
-      if (age > since && it->second.times > may_repeat_[to] - 1) {
+      if (age > since) {
         breaches_.push_back(fmt::format("the delivery to {} was not durable after {}", to,
                                         absl::FormatDuration(age)));
       }

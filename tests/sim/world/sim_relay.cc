@@ -28,6 +28,8 @@ struct SimRelay::Dialogue {
   bool in_mail = false;
   std::string reverse_path;
   std::vector<std::string> recipients;
+  // It said more than it was asked: from now on a refusal may be taken for another's.
+  bool confusing = false;
 };
 
 SimRelay::SimRelay(Loop* loop, transport::Network* network, RelayBook* book)
@@ -90,6 +92,10 @@ Task<bool> SimRelay::Say(Dialogue* dialogue, RelayAct act) {
       const absl::StatusOr<bool> more = co_await dialogue->stream->Fill(loop_->now() + kPatience);
       if (!more.ok() || !*more) co_return false;
     }
+  }
+  // Several replies where one is due; a reply of several lines has "250-" in all but one.
+  if (act.text.find("\r\n250 ") != std::string::npos && !act.text.starts_with("250-")) {
+    dialogue->confusing = true;
   }
   dialogue->stream->output().Append(act.text + "\r\n");
   const absl::Status status = co_await dialogue->stream->Flush(loop_->now() + kPatience);
@@ -167,6 +173,11 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
     act.text = "500 5.5.2 what?";
   }
   const bool open = co_await Say(dialogue, std::move(act));
+  if (dialogue->confusing) {
+    std::vector<std::string>& refused = book_->refused_recipients;
+    refused.insert(refused.end(), dialogue->recipients.begin(), dialogue->recipients.end());
+    if (StartsWith(line, "RCPT TO:")) refused.push_back(PathOf(line));
+  }
   co_return open;
 }
 
