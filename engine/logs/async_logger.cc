@@ -108,7 +108,7 @@ class AsyncLogger::Core {
     sink_->StopWaiting();
     logger_.reset();
     pool_.reset();  // Writes what waits, then joins the thread.
-    adapter_->flush();
+    adapter_->Finish();
   }
 
   void Post(absl::Time time, Severity severity, std::string_view text) {
@@ -137,14 +137,25 @@ class AsyncLogger::Core {
     Adapter(Core* core, std::string tag)
         : core_(core), pool_(core->pool_.get()), tag_(std::move(tag)) {}
 
+    // After the thread has ended, and the pool with it.
+    void Finish() {
+      ReportDropped(last_time_, overrun_);
+      flush_();
+    }
+
    protected:
     void sink_it_(const spdlog::details::log_msg& message) override {
       const absl::Time time = absl::FromChrono(message.time);
       core_->sink_->Append({time, FromSpdlog(message.level),
                             std::string_view(message.payload.data(), message.payload.size())});
       ++gathered_;
+      // The pool's last word is a message in its queue, too: no batch need end before it.
+      if (core_->stopping_.load(std::memory_order_relaxed)) {
+        last_time_ = time;
+        overrun_ = pool_->overrun_counter();
+      }
       if (gathered_ < kBatchLinesMax && pool_->queue_size() > 0) return;
-      ReportDropped(time);
+      ReportDropped(time, pool_->overrun_counter());
       flush_();
       if (!core_->stopping_.load(std::memory_order_relaxed)) {
         std::this_thread::sleep_for(kBatchRest);
@@ -158,9 +169,9 @@ class AsyncLogger::Core {
     }
 
    private:
-    void ReportDropped(absl::Time time) {
-      const uint64_t dropped = pool_->overrun_counter() + core_->sink_->lost();
-      if (dropped == reported_) return;
+    void ReportDropped(absl::Time time, uint64_t overrun) {
+      const uint64_t dropped = overrun + core_->sink_->lost();
+      if (dropped <= reported_) return;
       core_->sink_->Append(
           {time, Severity::kWarning,
            fmt::format("{}warning: {} log lines were dropped: the log is too slow or its disk "
@@ -174,6 +185,8 @@ class AsyncLogger::Core {
     const std::string tag_;
     size_t gathered_ = 0;
     uint64_t reported_ = 0;
+    absl::Time last_time_;  // Of the last line, and how many were dropped before it;
+    uint64_t overrun_ = 0;  // known once stopping.
   };
 
   const std::unique_ptr<LogSink> sink_;
