@@ -89,7 +89,8 @@ OutgoingMessage* Destination::Worker::Next() {
     transaction = pass->NextTransaction();
     passes_.push_back(std::move(pass));
   }
-  if (++uses_ > 1) context.stats->sessions_reused.Add();
+  transaction->set_use(++uses_);
+  if (uses_ > 1) context.stats->sessions_reused.Add();
   return transaction;
 }
 
@@ -97,7 +98,7 @@ void Destination::Worker::Finished(OutgoingMessage* message) {
   auto* transaction = static_cast<DeliveryTransaction*>(message);
   JobPass* pass = transaction->pass();
   pass->TransactionFinished();
-  const TransactionFacts facts{*setup.relay, uses_};
+  const TransactionFacts facts{*setup.relay, transaction->use()};
   destination_->recorder_->TransactionFinished(transaction, facts);
   if (!delivered_any && !pass->delivered.empty()) {
     delivered_any = true;

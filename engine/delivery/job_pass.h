@@ -25,6 +25,10 @@ class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
   DeliveryTransaction(JobPass* pass, TransactionContent content)
       : pass_(pass), content_(std::move(content)) {}
   JobPass* pass() const { return pass_; }
+  // Which use of its session this is, from 1: the next transaction may have been taken
+  // before this one is finished.
+  uint32_t use() const { return use_; }
+  void set_use(uint32_t use) { use_ = use; }
 
   Task<absl::StatusOr<std::string_view>> NextChunk() override { return content_.Next(); }
   void Rewind() override { content_.Rewind(); }
@@ -32,6 +36,7 @@ class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
  private:
   JobPass* pass_;
   TransactionContent content_;
+  uint32_t use_ = 1;
 };
 
 // A recipient that failed for good in this pass; told to the sender at its end.

@@ -30,6 +30,17 @@ TEST_F(SessionReuse, OneMessageArrivesAndIsGone) {
   EXPECT_EQ(stats().uncommitted_outcomes.value(), 0u);
 }
 
+TEST_F(SessionReuse, EachDeliveryIsLoggedWithItsOwnNumberOnTheConnection) {
+  Start();
+  // All at once, so that the next one is taken before the one before it is answered.
+  for (int i = 0; i < 3; ++i) Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(host_->network().connects(), 1u);
+  EXPECT_THAT(Logged("status=sent"), SizeIs(3));
+  EXPECT_THAT(Logged("conn_use=2,"), SizeIs(1));
+  EXPECT_THAT(Logged("conn_use=3,"), SizeIs(1));
+}
+
 TEST_F(SessionReuse, MailThatFollowsSoonGoesOverTheSameConnection) {
   Start();
   for (int i = 0; i < 5; ++i) {
