@@ -117,6 +117,14 @@ DestinationPolicy::Tls ConfiguredPolicy::TlsFor(std::string_view nexthop,
   ServerTls& tls = answer.tls;
   tls.level = policy.level;
   tls.wrapper_mode = config_->options.tls.smtp_tls_wrappermode;
+  if (tls.wrapper_mode && !policy.encrypted()) {
+    // TLS from the first octet cannot be left out (reliability.md T-23): a table that asks
+    // for that contradicts main.cf, and nothing is sent until somebody decides.
+    answer.warnings.push_back(fmt::format("{}: TLS level {} contradicts smtp_tls_wrappermode = yes",
+                                          result.decided_by, config::TlsLevelName(policy.level)));
+    answer.trouble = PolicyTrouble{{4, 7, 5}, "client TLS configuration problem"};
+    return answer;
+  }
   if (policy.level == TlsLevel::kNone) return answer;
   tls.match_names = policy.match_names;
   tls.match_ip = policy.match_ip;
