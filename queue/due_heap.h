@@ -1,6 +1,6 @@
-// Things that are due at a time, the earliest first: a heap of four children a node
-// that knows where each thing is, so that any can be taken out. Borrows the things;
-// keeps its index of each in the member `kIndex`. Not thread-safe.
+// Things that are due at a time (or whatever `Key` orders), the earliest first: a heap of
+// four children a node that knows where each thing is, so that any can be taken out.
+// Borrows the things; keeps its index of each in the member `kIndex`. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -11,18 +11,18 @@
 
 namespace mailrace::queue {
 
-template <typename T, size_t T::* kIndex>
+template <typename T, size_t T::* kIndex, typename Key = MonoTime>
 class DueHeap {
  public:
   bool empty() const { return entries_.empty(); }
   size_t size() const { return entries_.size(); }
   size_t octets() const { return entries_.capacity() * sizeof(Entry); }
   // REQUIRES for both: !empty().
-  MonoTime earliest() const { return entries_.front().due; }
+  Key earliest() const { return entries_.front().due; }
   T* top() const { return entries_.front().item; }
 
   // REQUIRES: `item` is not in a heap.
-  void Push(MonoTime due, T* item) {
+  void Push(Key due, T* item) {
     entries_.push_back({due, item});
     SiftUp(entries_.size() - 1);
   }
@@ -38,9 +38,14 @@ class DueHeap {
     SiftDown(last.item->*kIndex);
   }
 
+  bool Contains(const T* item) const {
+    const size_t index = item->*kIndex;
+    return index < entries_.size() && entries_[index].item == item;
+  }
+
   // Empties the heap; the things in no order.
-  std::vector<std::pair<MonoTime, T*>> TakeAll() {
-    std::vector<std::pair<MonoTime, T*>> all;
+  std::vector<std::pair<Key, T*>> TakeAll() {
+    std::vector<std::pair<Key, T*>> all;
     all.reserve(entries_.size());
     for (const Entry& entry : entries_) all.emplace_back(entry.due, entry.item);
     entries_ = {};
@@ -49,7 +54,7 @@ class DueHeap {
 
   // Of two that are due together the older message goes first: no order depends on
   // chance, so that a simulation repeats.
-  static bool Before(MonoTime a_due, const T* a, MonoTime b_due, const T* b) {
+  static bool Before(Key a_due, const T* a, Key b_due, const T* b) {
     if (a_due != b_due) return a_due < b_due;
     if constexpr (requires { a->id < b->id; }) return a->id < b->id;
     return false;
@@ -58,7 +63,7 @@ class DueHeap {
  private:
   // The time stands beside the pointer: a sift compares without visiting the things.
   struct Entry {
-    MonoTime due;
+    Key due;
     T* item;
   };
   static bool Before(const Entry& a, const Entry& b) {

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/queue_id.h"
+#include "queue/tenants.h"
 
 namespace mailrace::queue {
 
@@ -35,13 +36,15 @@ struct Job {
 
   enum class State : uint8_t { kDeferred, kHeld, kReady, kInFlight };
   State state = State::kDeferred;
+  TenantIndex tenant = Tenants::kNone;  // Name and weight: Scheduler::tenants().
 
  private:
+  friend class FairLine;
   friend class JobPool;
   friend class NexthopQueue;
   friend class Scheduler;
   // A million of these are in memory: fields that never live together share room.
-  Job* next_ = nullptr;  // Ready: in the nexthop's line. Unused: in the free list.
+  Job* next_ = nullptr;  // Ready: in its line. Unused: in the free list.
   union {
     Job* previous_ = nullptr;  // Ready.
     size_t heap_index_;        // Deferred.
@@ -51,7 +54,7 @@ struct Job {
   Job* sibling_previous_ = nullptr;
 };
 
-// 48 octets to ready_since, 8 with priority and state, 32 of links.
+// 48 octets to ready_since, 8 with priority, state and tenant, 32 of links.
 static_assert(sizeof(void*) != 8 || sizeof(Job) == 88);
 
 }  // namespace mailrace::queue

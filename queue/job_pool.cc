@@ -23,8 +23,24 @@ Job* JobPool::Make() {
 // need not visit the free ones.
 void JobPool::Recycle(Job* job) {
   job->message.reset();
+  job->nexthop = nullptr;  // Tells a sweep that nobody lives here.
   job->next_ = free_;
   free_ = job;
+}
+
+bool JobPool::Sweep(size_t* cursor, size_t count, const std::function<void(Job*)>& visit) {
+  for (; count > 0; --count, ++*cursor) {
+    const size_t block = *cursor / kBlockJobs;
+    const size_t place = *cursor % kBlockJobs;
+    const bool last = block + 1 == blocks_.size();
+    if (block >= blocks_.size() || (last && place >= used_of_last_block_)) {
+      *cursor = 0;
+      return false;
+    }
+    Job* const job = reinterpret_cast<Job*>(&blocks_[block][place]);
+    if (job->nexthop != nullptr) visit(job);
+  }
+  return true;
 }
 
 }  // namespace mailrace::queue

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,6 +22,11 @@ class JobPool {
   // Destroys it; its room is used again. Room is not given back before the pool's end:
   // memory is that of the most jobs there ever were at once.
   void Recycle(Job* job);
+
+  // Looks at up to `count` rooms from `*cursor` on and visits the jobs in them; whatever
+  // is made or recycled between two calls, also by `visit`, a job that lives throughout a
+  // round is visited once in it. False: the round is over, *cursor is at its start again.
+  bool Sweep(size_t* cursor, size_t count, const std::function<void(Job*)>& visit);
 
   size_t octets() const { return blocks_.size() * kBlockJobs * sizeof(Job); }
 

@@ -19,8 +19,27 @@ int WindowMax(const DestinationLimits& limits) {
 
 }  // namespace
 
+DestinationLimits DestinationLimits::Share(int shard, int shards) const {
+  const auto share = [shard, shards](int whole) {
+    return std::max(1, whole / shards + (shard < whole % shards ? 1 : 0));
+  };
+  DestinationLimits limits = *this;
+  limits.initial_concurrency = share(initial_concurrency);
+  if (concurrency_limit > 0) limits.concurrency_limit = share(concurrency_limit);
+  limits.rate_delay = rate_delay * shards;
+  return limits;
+}
+
+int DestinationLimits::ShardsMax() const {
+  if (rate_delay > absl::ZeroDuration()) return 1;
+  return concurrency_limit > 0 ? concurrency_limit : INT_MAX;
+}
+
 NexthopQueue::NexthopQueue(std::string name, Scheduler* scheduler)
-    : name_(std::move(name)), scheduler_(scheduler) {
+    : name_(std::move(name)),
+      scheduler_(scheduler),
+      lines_{FairLine(&scheduler->tenants_), FairLine(&scheduler->tenants_),
+             FairLine(&scheduler->tenants_)} {
   StartWindow(0);
 }
 
@@ -38,38 +57,36 @@ void NexthopQueue::StartWindow(size_t from) {
 // --- Lines -------------------------------------------------------------------------
 
 void NexthopQueue::Append(Job* job) {
-  Line& line = lines_[job->priority];
-  job->next_ = nullptr;
-  job->previous_ = line.last;
-  (line.last != nullptr ? line.last->next_ : line.first) = job;
-  line.last = job;
+  lines_[job->priority].Append(job);
   ++ready_count_;
 }
 
 void NexthopQueue::Prepend(Job* job) {
-  Line& line = lines_[job->priority];
-  job->previous_ = nullptr;
-  job->next_ = line.first;
-  (line.first != nullptr ? line.first->previous_ : line.last) = job;
-  line.first = job;
+  lines_[job->priority].Prepend(job);
   ++ready_count_;
 }
 
 void NexthopQueue::Unlink(Job* job) {
-  Line& line = lines_[job->priority];
-  (job->previous_ != nullptr ? job->previous_->next_ : line.first) = job->next_;
-  (job->next_ != nullptr ? job->next_->previous_ : line.last) = job->previous_;
-  job->next_ = nullptr;
-  job->previous_ = nullptr;
+  lines_[job->priority].Remove(job);
   --ready_count_;
+}
+
+bool NexthopQueue::MoreUrgentReady(uint8_t priority) const {
+  for (int urgent = 0; urgent < priority; ++urgent) {
+    if (!lines_[urgent].empty()) return true;
+  }
+  return false;
 }
 
 int NexthopQueue::PickClass() {
   for (int urgent = 0;; ++urgent) {
-    if (lines_[urgent].first == nullptr) continue;
+    if (lines_[urgent].empty()) {
+      runs_[urgent] = 0;  // A less urgent one has its turn now.
+      continue;
+    }
     bool passed_by = false;
     for (int lower = urgent + 1; lower < kPriorities; ++lower) {
-      passed_by = passed_by || lines_[lower].first != nullptr;
+      passed_by = passed_by || !lines_[lower].empty();
     }
     if (!passed_by) {
       runs_[urgent] = 0;
@@ -103,8 +120,8 @@ Job* NexthopQueue::Take(MonoTime now) {
     scheduler_->Wake(this, RateWake());
     return nullptr;
   }
-  Job* const job = lines_[PickClass()].first;
-  Unlink(job);
+  Job* const job = lines_[PickClass()].Take();
+  --ready_count_;
   job->state = Job::State::kInFlight;
   ++in_flight_;
   --scheduler_->counts_.ready;

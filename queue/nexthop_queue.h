@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "queue/fair_line.h"
 #include "queue/feedback.h"
 #include "queue/job.h"
 
@@ -18,9 +19,9 @@ class Scheduler;
 
 struct DestinationLimits {
   int initial_concurrency = 5;  // initial_destination_concurrency
-  // default_destination_concurrency_limit, this shard's share; 0: none.
+  // default_destination_concurrency_limit; 0: none.
   int concurrency_limit = 20;
-  int recipient_limit = 50;  // default_destination_recipient_limit
+  int recipient_limit = 50;  // default_destination_recipient_limit; 0: none.
   // default_destination_concurrency_failed_cohort_limit; 0: never dead.
   int failed_cohort_limit = 1;
   // default_destination_rate_delay: if set, a nexthop gets one message at a time and
@@ -30,6 +31,14 @@ struct DestinationLimits {
   // "1"; its README advises "1/concurrency" for a smoother window.
   Feedback positive_feedback;
   Feedback negative_feedback;
+
+  // What shard number `shard` of `shards` may do, so that all together keep the limits:
+  // sessions are shared out to the last one, and a rate delay is as many times as long.
+  // A limit below the number of shards cannot be kept, for each needs one session: the
+  // engine starts no more shards than ShardsMax().
+  DestinationLimits Share(int shard, int shards) const;
+  // Shards that can keep these limits; INT_MAX: any number.
+  int ShardsMax() const;
 };
 
 // States: open -> suspended (dead destination, or the operator's wish, until a time)
@@ -42,15 +51,20 @@ class NexthopQueue {
 
   const std::string& name() const { return name_; }
 
-  // The oldest ready job of the most urgent class, now in flight; null if none is ready
-  // or the nexthop is suspended or rate-limited (on_ready tells when that ends). The
-  // caller owns the outcome: it must call Scheduler::Finish, Defer or Release for it.
+  // The next ready job of the most urgent class, now in flight; null if none is ready or
+  // the nexthop is suspended or rate-limited (on_ready tells when that ends). The caller
+  // owns the outcome: it must call Scheduler::Finish, Defer or Release for it. Within a
+  // class tenants share by weight, and a tenant's oldest goes first (queue/fair_line.h).
   //
   // No class starves: while a less urgent class waits, at most kUrgencyRun takes in a row
   // pass it by. So a normal job at the head of its line is passed by at most 8 urgent
-  // ones, and a bulk job by at most 80 others.
+  // ones, and a bulk job by at most 80 others. The other way round, of n urgent jobs the
+  // last is taken at the latest by take n + ceil(n / 8).
   static constexpr int kUrgencyRun = 8;
   Job* Take(MonoTime now);
+  // A job of a more urgent class than `priority` is ready: worth to be let in between two
+  // transactions of one message.
+  bool MoreUrgentReady(uint8_t priority) const;
   size_t ready() const { return ready_count_; }
   size_t in_flight() const { return in_flight_; }
   size_t jobs() const { return jobs_; }  // In any state.
@@ -81,10 +95,6 @@ class NexthopQueue {
 
  private:
   friend class Scheduler;
-  struct Line {
-    Job* first = nullptr;
-    Job* last = nullptr;
-  };
   static constexpr size_t kNowhere = SIZE_MAX;
 
   NexthopQueue(std::string name, Scheduler* scheduler);
@@ -103,7 +113,7 @@ class NexthopQueue {
 
   const std::string name_;
   Scheduler* const scheduler_;
-  Line lines_[kPriorities];
+  FairLine lines_[kPriorities];
   // Takes from the class in a row that passed by a waiting less urgent one.
   uint8_t runs_[kPriorities] = {};
   size_t ready_count_ = 0;

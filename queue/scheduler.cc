@@ -54,7 +54,7 @@ void Scheduler::UnlinkSibling(Job* job) {
 void Scheduler::Leave(Job* job) {
   switch (job->state) {
     case Job::State::kDeferred:
-      deferred_.Remove(job);
+      (flushed_.Contains(job) ? flushed_ : deferred_).Remove(job);
       --counts_.deferred;
       break;
     case Job::State::kHeld:
@@ -87,7 +87,8 @@ void Scheduler::BecomeDeferred(Job* job, MonoTime due) {
 }
 
 Job* Scheduler::Add(QueueId id, std::string_view nexthop, std::shared_ptr<MessageHandle> message,
-                    uint32_t recipients, uint8_t priority, MonoTime due, MonoTime now, bool held) {
+                    uint32_t recipients, uint8_t priority, MonoTime due, MonoTime now, bool held,
+                    std::string_view tenant) {
   Job* const job = pool_.Make();
   job->id = id;
   job->nexthop = Nexthop(nexthop);
@@ -95,6 +96,7 @@ Job* Scheduler::Add(QueueId id, std::string_view nexthop, std::shared_ptr<Messag
   job->due = due;
   job->recipients = recipients;
   job->priority = std::min<uint8_t>(priority, kPriorities - 1);
+  job->tenant = tenants_.Acquire(tenant);
   LinkSibling(job);
   ++job->nexthop->jobs_;
   UpdateIdle(job->nexthop);
@@ -120,6 +122,7 @@ void Scheduler::Remove(Job* job) {
   UnlinkSibling(job);
   NexthopQueue* const nexthop = job->nexthop;
   --nexthop->jobs_;
+  tenants_.Release(job->tenant);
   pool_.Recycle(job);
   UpdateIdle(nexthop);
 }
@@ -163,15 +166,19 @@ void Scheduler::MakeReady(Job* job, MonoTime now) {
   if (job->nexthop->ready_count_ == 1) NotifyIfOpen(job->nexthop, now);
 }
 
+void Scheduler::TakeAside(Job* job) {
+  assert(job->state == Job::State::kReady);
+  Leave(job);
+  job->state = Job::State::kInFlight;
+  ++job->nexthop->in_flight_;
+  ++counts_.in_flight;
+}
+
 void Scheduler::FlushAll(MonoTime now) {
-  auto all = deferred_.TakeAll();
-  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-    return decltype(deferred_)::Before(a.first, a.second, b.first, b.second);
-  });
-  counts_.deferred = 0;
-  for (const auto& [due, job] : all) {
-    BecomeReady(job, now);
-    if (job->nexthop->ready_count_ == 1) NoticeLater(job->nexthop);
+  if (flushed_.empty()) {
+    std::swap(flushed_, deferred_);
+  } else {
+    flush_again_ = true;
   }
   // Every suspension with an end is among the wakes; and unlike nexthops_ their order
   // is the same in every run.
@@ -180,19 +187,30 @@ void Scheduler::FlushAll(MonoTime now) {
     if (nexthop->suspended_until_ > MonoTime()) nexthop->Reopen();
     if (nexthop->ready_count_ > 0) NoticeLater(nexthop);
   }
-  CallNotices(now);
+  Advance(now);
 }
 
 // --- Time --------------------------------------------------------------------------
 
+void Scheduler::MoveFirst(const DeferredHeap& heap, MonoTime now) {
+  Job* const job = heap.top();
+  Leave(job);
+  BecomeReady(job, now);
+  if (job->nexthop->ready_count_ == 1) NoticeLater(job->nexthop);
+}
+
 void Scheduler::Advance(MonoTime now) {
   for (size_t moved = 0; moved < kAdvanceJobsMax; ++moved) {
-    if (deferred_.empty() || deferred_.earliest() > now) break;
-    Job* const job = deferred_.top();
-    Leave(job);
-    BecomeReady(job, now);
-    if (job->nexthop->ready_count_ == 1) NoticeLater(job->nexthop);
+    if (flushed_.empty() && std::exchange(flush_again_, false)) std::swap(flushed_, deferred_);
+    if (!flushed_.empty()) {
+      MoveFirst(flushed_, now);
+    } else if (!deferred_.empty() && deferred_.earliest() <= now) {
+      MoveFirst(deferred_, now);
+    } else {
+      break;
+    }
   }
+  if (flushed_.empty()) flushed_ = DeferredHeap();  // Its room, too.
   while (!wakes_.empty() && wakes_.earliest() <= now) {
     NexthopQueue* const nexthop = wakes_.top();
     Wake(nexthop, MonoTime::Infinite());
@@ -203,6 +221,7 @@ void Scheduler::Advance(MonoTime now) {
 }
 
 MonoTime Scheduler::NextWake() const {
+  if (!flushed_.empty() || flush_again_) return MonoTime();
   MonoTime wake = MonoTime::Infinite();
   if (!deferred_.empty()) wake = deferred_.earliest();
   if (!wakes_.empty()) wake = std::min(wake, wakes_.earliest());
@@ -339,7 +358,8 @@ void Scheduler::ForgetIdlest() {
 
 size_t Scheduler::octets() const {
   // A flat_hash_set slot costs its pointer and one control octet.
-  return pool_.octets() + deferred_.octets() + messages_.capacity() * (sizeof(Job*) + 1);
+  return pool_.octets() + deferred_.octets() + flushed_.octets() +
+         messages_.capacity() * (sizeof(Job*) + 1);
 }
 
 }  // namespace mailrace::queue

@@ -18,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -29,6 +30,7 @@
 #include "queue/job.h"
 #include "queue/job_pool.h"
 #include "queue/nexthop_queue.h"
+#include "queue/tenants.h"
 
 namespace mailrace::queue {
 
@@ -50,10 +52,17 @@ class Scheduler {
   void set_limits(DestinationLimits limits) { limits_ = limits; }
   const DestinationLimits& limits() const { return limits_; }
 
+  // How tenants share each nexthop, as Tenants::set_weights.
+  void set_tenant_weights(Tenants::WeightOf weight_of) {
+    tenants_.set_weights(std::move(weight_of));
+  }
+  const Tenants& tenants() const { return tenants_; }
+
   // A new job; ready at once if due <= now. `held` jobs wait for Unhold. A message may
   // have several jobs, for different nexthops. Priorities above 2 count as 2.
   Job* Add(QueueId id, std::string_view nexthop, std::shared_ptr<MessageHandle> message,
-           uint32_t recipients, uint8_t priority, MonoTime due, MonoTime now, bool held = false);
+           uint32_t recipients, uint8_t priority, MonoTime due, MonoTime now, bool held = false,
+           std::string_view tenant = {});
 
   void Finish(Job* job);                   // In flight -> gone (deleted).
   void Defer(Job* job, MonoTime due);      // In flight -> deferred.
@@ -62,12 +71,16 @@ class Scheduler {
   void Unhold(Job* job, MonoTime now);     // Held -> ready.
   void MakeReady(Job* job, MonoTime now);  // Deferred -> ready (flush).
   void Remove(Job* job);                   // Any state -> gone (the operator's delete).
-  // All deferred -> ready, the earliest due first; resumes nexthops, save those that are
-  // suspended without end. O(n log n).
+  // Ready -> in flight, out of turn and though its nexthop is suspended: to give it up.
+  void TakeAside(Job* job);
+  // All that are deferred now -> ready, the earliest due first; resumes nexthops, save
+  // those that are suspended without end. Moves as many at once as Advance, which goes on
+  // with the others. What is deferred again meanwhile waits as told, unless another
+  // FlushAll comes before this one is through.
   void FlushAll(MonoTime now);
 
-  // Deferred jobs that are due become ready; suspended nexthops whose time came are
-  // resumed (on_ready is called). Call when NextWake() has come. Moves at most
+  // Deferred jobs that are due or flushed become ready; suspended nexthops whose time
+  // came are resumed (on_ready is called). Call when NextWake() has come. Moves at most
   // kAdvanceJobsMax jobs, so that a shard is not kept from its sessions: if more are due,
   // NextWake() stays in the past.
   static constexpr size_t kAdvanceJobsMax = 4096;
@@ -81,6 +94,10 @@ class Scheduler {
   NexthopQueue* FindNexthop(std::string_view name);
   // Made if it is not known: to suspend a nexthop that has no mail yet.
   NexthopQueue* Nexthop(std::string_view name);
+  // As JobPool::Sweep: all jobs, some at a time, for work that must not keep the shard.
+  bool Sweep(size_t* cursor, size_t count, const std::function<void(Job*)>& visit) {
+    return pool_.Sweep(cursor, count, visit);
+  }
   // No order; `visit` changes nothing.
   void ForEach(const std::function<void(const Job&)>& visit) const;
   void ForEachNexthop(const std::function<void(NexthopQueue&)>& visit);
@@ -100,6 +117,7 @@ class Scheduler {
 
  private:
   friend class NexthopQueue;
+  using DeferredHeap = DueHeap<Job, &Job::heap_index_>;
   struct HashOfId {
     using is_transparent = void;
     size_t operator()(QueueId id) const { return absl::Hash<QueueId>()(id); }
@@ -118,6 +136,8 @@ class Scheduler {
   void Leave(Job* job);
   void BecomeReady(Job* job, MonoTime now);  // From no state. No call-back.
   void BecomeDeferred(Job* job, MonoTime due);
+  // The first of `heap`, which becomes ready.
+  void MoveFirst(const DeferredHeap& heap, MonoTime now);
   // After a job ended or went back: a rate-limited nexthop may take the next one.
   void FlightEnded(NexthopQueue* nexthop);
 
@@ -134,11 +154,14 @@ class Scheduler {
   void ForgetIdlest();
 
   DestinationLimits limits_;
+  Tenants tenants_;  // Before the nexthops, whose lines use it.
   std::function<void(NexthopQueue*)> on_ready_;
   absl::flat_hash_map<std::string, std::unique_ptr<NexthopQueue>> nexthops_;
   JobPool pool_;
   absl::flat_hash_set<Job*, HashOfId, SameId> messages_;  // Each message's first job.
-  DueHeap<Job, &Job::heap_index_> deferred_;
+  DeferredHeap deferred_;
+  DeferredHeap flushed_;      // Deferred when FlushAll came, and not yet ready.
+  bool flush_again_ = false;  // It came once more meanwhile.
   DueHeap<NexthopQueue, &NexthopQueue::wake_index_> wakes_;
   std::vector<NexthopQueue*> notices_;  // Became ready within Advance or FlushAll.
   NexthopQueue* idle_first_ = nullptr;  // Idle longest.

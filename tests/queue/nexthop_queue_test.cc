@@ -90,6 +90,35 @@ TEST_F(NexthopQueueTest, LoweredLimitCountsAtOnce) {
   EXPECT_EQ(Relay()->window(), 2);
 }
 
+TEST_F(NexthopQueueTest, ShardsShareTheLimitToTheLastSession) {
+  for (const int limit : {1, 2, 3, 7, 20, 21, 22, 23, 1000}) {
+    for (const int shards : {1, 2, 3, 4, 8}) {
+      if (limit < shards) continue;
+      const DestinationLimits whole{.initial_concurrency = limit, .concurrency_limit = limit};
+      int sessions = 0;
+      int initial = 0;
+      for (int shard = 0; shard < shards; ++shard) {
+        sessions += whole.Share(shard, shards).concurrency_limit;
+        initial += whole.Share(shard, shards).initial_concurrency;
+      }
+      EXPECT_EQ(sessions, limit) << shards << " shards";
+      EXPECT_EQ(initial, limit) << shards << " shards";
+    }
+  }
+}
+
+TEST_F(NexthopQueueTest, ALimitAllowsNoMoreShardsThanSessions) {
+  EXPECT_EQ(DestinationLimits{.concurrency_limit = 3}.ShardsMax(), 3);
+  EXPECT_GT(DestinationLimits{.concurrency_limit = 0}.ShardsMax(), 1000);
+  // Deliveries one after the other are one shard's.
+  EXPECT_EQ(DestinationLimits{.rate_delay = absl::Seconds(1)}.ShardsMax(), 1);
+  // A reload may bring such limits to running shards: each gets by, on average in time.
+  const DestinationLimits few{.concurrency_limit = 1, .rate_delay = absl::Seconds(2)};
+  EXPECT_EQ(few.Share(3, 4).concurrency_limit, 1);
+  EXPECT_EQ(few.Share(3, 4).rate_delay, absl::Seconds(8));
+  EXPECT_EQ(DestinationLimits{.concurrency_limit = 0}.Share(0, 4).concurrency_limit, 0);
+}
+
 // --- Dead destinations -------------------------------------------------------------
 
 TEST_F(NexthopQueueTest, OneFailedCohortMakesItDead) {
@@ -147,6 +176,48 @@ TEST_F(NexthopQueueTest, DeliveryOfASessionStillOpenBringsItBackWithThatConcurre
   EXPECT_EQ(Relay()->window(), 3);
   EXPECT_EQ(TakeId("relay"), 9u);
   EXPECT_TRUE(scheduler_->NextWake().infinite());
+}
+
+// Whatever waits, a nexthop that comes back gets the initial concurrency as probes, and
+// the window opens with what they deliver.
+TEST_F(NexthopQueueTest, AfterAnOutageTheBacklogStartsSlowly) {
+  for (uint64_t id = 1; id <= 5000; ++id) AddReady(id, "relay");
+  while (!Relay()->SessionFailed()) {
+  }
+  Relay()->Suspend(In(absl::Hours(5)), "connection refused");
+  Woken();
+  Pass(absl::Hours(5));
+  EXPECT_THAT(Woken(), ElementsAre("relay"));
+  EXPECT_EQ(Relay()->window(), 5);
+  for (int delivered = 1; delivered <= 15; ++delivered) {
+    while (static_cast<int>(Relay()->in_flight()) < Relay()->window()) Take("relay");
+    EXPECT_EQ(Relay()->window(), 4 + delivered);
+    Relay()->SessionSucceeded();
+  }
+  EXPECT_EQ(Relay()->window(), 20);
+}
+
+TEST_F(NexthopQueueTest, ProbesThatFailMakeItDeadAgain) {
+  for (uint64_t id = 1; id <= 5000; ++id) AddReady(id, "relay");
+  for (int outage = 1; outage <= 3; ++outage) {
+    int failures = 1;
+    while (!Relay()->SessionFailed()) ++failures;
+    EXPECT_LE(failures, 5);
+    Relay()->Suspend(In(absl::Seconds(300)), "connection refused");
+    Pass(absl::Seconds(300));
+  }
+  EXPECT_EQ(scheduler_->counts().ready, 5000u);
+}
+
+TEST_F(NexthopQueueTest, ADeadDestinationCostsItsOwnMailOnly) {
+  AddReady(1, "relay");
+  AddReady(2, "other");
+  while (!Relay()->SessionFailed()) {
+  }
+  Relay()->Suspend(In(absl::Hours(1)), "connection refused");
+  EXPECT_EQ(TakeId("relay"), 0u);
+  EXPECT_EQ(At("other")->window(), 5);
+  EXPECT_EQ(TakeId("other"), 2u);
 }
 
 // --- Suspension --------------------------------------------------------------------

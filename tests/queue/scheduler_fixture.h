@@ -35,6 +35,9 @@ class SchedulerFixture : public testing::Test {
   Job* AddReady(uint64_t id, std::string_view nexthop = "a", uint8_t priority = 1) {
     return scheduler_->Add({id}, nexthop, nullptr, 1, priority, Now(), Now());
   }
+  Job* AddFor(uint64_t id, std::string_view tenant, uint32_t recipients = 1, uint8_t priority = 1) {
+    return scheduler_->Add({id}, "a", nullptr, recipients, priority, Now(), Now(), false, tenant);
+  }
   Job* AddDeferred(uint64_t id, absl::Duration wait, std::string_view nexthop = "a") {
     return scheduler_->Add({id}, nexthop, nullptr, 1, 1, In(wait), Now());
   }

@@ -146,6 +146,45 @@ TEST_F(SchedulerTest, UrgentMailAloneSavesUpNoTurnForOthers) {
   EXPECT_EQ(Take()->priority, 2);
 }
 
+// The stated bound: of n urgent jobs the last is taken at the latest by take n + ceil(n/8),
+// however much else waits and whatever went before.
+TEST_F(SchedulerTest, UrgentJobsAreTakenWithinTheStatedBound) {
+  uint64_t id = 0;
+  for (int i = 0; i < 2000; ++i) {
+    AddReady(++id, "a", 1);
+    AddReady(++id, "a", 2);
+  }
+  for (int before = 0; before <= 20; ++before) {
+    for (int urgent = 1; urgent <= 20; ++urgent) {
+      SCOPED_TRACE(testing::Message() << urgent << " urgent ones after " << before);
+      for (int i = 0; i < before; ++i) AddReady(++id, "a", 0);
+      for (int left = before; left > 0;) left -= Take()->priority == 0 ? 1 : 0;
+      for (int i = 0; i < urgent; ++i) AddReady(++id, "a", 0);
+      int takes = 0;
+      for (int left = urgent; left > 0; ++takes) left -= Take()->priority == 0 ? 1 : 0;
+      EXPECT_LE(takes, urgent + (urgent + 7) / 8);
+    }
+  }
+}
+
+TEST_F(SchedulerTest, AnotherClassesTurnEndsTheRunOfTheUrgent) {
+  for (uint64_t id = 1; id <= 8; ++id) AddReady(id, "a", 0);
+  for (uint64_t id = 11; id <= 20; ++id) AddReady(id, "a", 2);
+  for (int take = 0; take < 8; ++take) EXPECT_EQ(Take()->priority, 0);
+  EXPECT_EQ(Take()->priority, 2);  // No urgent one is left: its turn all the same.
+  AddReady(9, "a", 0);
+  EXPECT_EQ(TakeId(), 9u);
+}
+
+TEST_F(SchedulerTest, MoreUrgentReadyLooksAtHigherClassesOnly) {
+  AddReady(1, "a", 1);
+  EXPECT_TRUE(At("a")->MoreUrgentReady(2));
+  EXPECT_FALSE(At("a")->MoreUrgentReady(1));
+  EXPECT_FALSE(At("a")->MoreUrgentReady(0));
+  Take();
+  EXPECT_FALSE(At("a")->MoreUrgentReady(2));
+}
+
 TEST_F(SchedulerTest, DueTogetherTheOlderMessageGoesFirst) {
   for (uint64_t id : {5, 2, 4, 1, 3}) AddDeferred(id, absl::Seconds(10));
   Pass(absl::Seconds(10));
@@ -276,6 +315,89 @@ TEST_F(SchedulerTest, FlushDoesNotEndTheOperatorsSuspension) {
 
 // --- Bounds ------------------------------------------------------------------------
 
+TEST_F(SchedulerTest, FlushMovesABoundedNumberAtOnceAndAdvanceTheOthers) {
+  const size_t jobs = 2 * Scheduler::kAdvanceJobsMax + 10;
+  for (uint64_t id = 1; id <= jobs; ++id) AddDeferred(id, absl::Hours(1));
+  scheduler_->FlushAll(Now());
+  EXPECT_EQ(scheduler_->counts().ready, Scheduler::kAdvanceJobsMax);
+  EXPECT_LE(scheduler_->NextWake(), Now());
+  scheduler_->Advance(Now());
+  EXPECT_EQ(scheduler_->counts().ready, 2 * Scheduler::kAdvanceJobsMax);
+  scheduler_->Advance(Now());
+  EXPECT_EQ(scheduler_->counts().ready, jobs);
+  EXPECT_TRUE(scheduler_->NextWake().infinite());
+}
+
+TEST_F(SchedulerTest, JobsOfAnUnfinishedFlushMayBeHeldRemovedAndMadeReady) {
+  const size_t jobs = Scheduler::kAdvanceJobsMax + 10;
+  std::vector<Job*> all;
+  for (uint64_t id = 1; id <= jobs; ++id) {
+    all.push_back(AddDeferred(id, absl::Seconds(static_cast<int64_t>(id))));
+  }
+  scheduler_->FlushAll(Now());
+  scheduler_->Hold(all[jobs - 1]);
+  scheduler_->Remove(all[jobs - 2]);
+  scheduler_->MakeReady(all[jobs - 3], Now());
+  scheduler_->Advance(Now());
+  EXPECT_EQ(scheduler_->counts(), (Counts{.ready = jobs - 2, .held = 1}));
+}
+
+TEST_F(SchedulerTest, WhatIsDeferredDuringAFlushWaitsUnlessItIsFlushedAgain) {
+  const size_t jobs = Scheduler::kAdvanceJobsMax + 10;
+  for (uint64_t id = 1; id <= jobs; ++id) AddDeferred(id, absl::Hours(1));
+  scheduler_->FlushAll(Now());
+  scheduler_->Defer(Take(), In(absl::Hours(2)));
+  scheduler_->Advance(Now());
+  EXPECT_EQ(scheduler_->counts().deferred, 1u);
+  EXPECT_EQ(scheduler_->NextWake(), In(absl::Hours(2)));
+
+  scheduler_->Defer(Take(), In(absl::Hours(2)));
+  scheduler_->FlushAll(Now());
+  EXPECT_EQ(scheduler_->counts().deferred, 0u);
+  // Two flushes, the second before the first is through.
+  for (uint64_t id = 1; id <= jobs; ++id) AddDeferred(jobs + id, absl::Hours(1));
+  scheduler_->FlushAll(Now());
+  scheduler_->Defer(Take(), In(absl::Hours(2)));
+  scheduler_->FlushAll(Now());
+  while (!scheduler_->NextWake().infinite()) scheduler_->Advance(Now());
+  EXPECT_EQ(scheduler_->counts().deferred, 0u);
+}
+
+TEST_F(SchedulerTest, ASweepSeesEveryJobOfAChangingQueueOnceARound) {
+  std::map<Job*, int> seen;
+  for (uint64_t id = 1; id <= 1000; ++id) seen[AddDeferred(id, absl::Hours(1))] = 0;
+  size_t cursor = 0;
+  bool more = true;
+  uint64_t id = 1;
+  while (more) {
+    more = scheduler_->Sweep(&cursor, 10, [&](Job* job) {
+      if (seen.contains(job)) ++seen[job];
+    });
+    // Some go and others take their room meanwhile.
+    Job* const gone = scheduler_->Find({id++});
+    if (gone != nullptr && seen[gone] == 1) {
+      seen.erase(gone);
+      scheduler_->Remove(gone);
+      AddReady(5000 + id);
+    }
+  }
+  for (const auto& [job, times] : seen) EXPECT_EQ(times, 1) << job->id.value;
+  EXPECT_EQ(cursor, 0u);
+}
+
+TEST_F(SchedulerTest, AJobMayBeTakenAsideThoughItsNexthopIsSuspended) {
+  AddReady(1);
+  Job* const job = AddReady(2);
+  At("a")->Suspend(In(absl::Hours(1)), "dead");
+  scheduler_->TakeAside(job);
+  EXPECT_EQ(scheduler_->counts(), (Counts{.ready = 1, .in_flight = 1}));
+  scheduler_->Release(job, Now());
+  EXPECT_EQ(scheduler_->counts(), (Counts{.ready = 2}));
+  scheduler_->TakeAside(job);
+  scheduler_->Finish(job);
+  EXPECT_EQ(scheduler_->counts(), (Counts{.ready = 1}));
+}
+
 TEST_F(SchedulerTest, AdvanceMovesABoundedNumberAtOnce) {
   const size_t jobs = Scheduler::kAdvanceJobsMax + 10;
   for (uint64_t id = 1; id <= jobs; ++id) AddDeferred(id, absl::Seconds(1));
@@ -377,8 +499,9 @@ TEST_F(SchedulerTest, AgreesWithAListUnderRandomUse) {
         case 0:
         case 1: {
           const QueueId id{random.Below(50) + 1};
+          const std::string tenant(random.Below(3), 't');
           model[scheduler_->Add(id, nexthop, nullptr, 1, static_cast<uint8_t>(random.Below(3)), due,
-                                Now())] = later();
+                                Now(), false, tenant)] = later();
           break;
         }
         case 2:
