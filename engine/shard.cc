@@ -73,6 +73,7 @@ Task<absl::Status> Shard::Commit(queue::WriteSet writes) {
 
 Task<absl::Status> Shard::PutChunk(QueueId id, uint32_t chunk, queue::Octets content) {
   queue::WriteSet writes;
+  if (chunk == 0) writes.OpenIntake(id);
   writes.PutChunk(id, chunk, std::move(content));
   const absl::Status status = co_await Commit(std::move(writes));
   co_return status;
@@ -81,7 +82,7 @@ Task<absl::Status> Shard::PutChunk(QueueId id, uint32_t chunk, queue::Octets con
 void Shard::Abandon(QueueId id, uint32_t chunks) {
   if (chunks == 0) return;
   queue::WriteSet writes;
-  writes.RemoveChunks(id, chunks);
+  writes.RemoveIntake(id, chunks);
   recorder_.Record(id, std::move(writes));
 }
 
@@ -89,6 +90,7 @@ Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_ch
   const MonoTime begun = context_.loop->now();
   queue::WriteSet writes;
   if (envelope.chunks > 0) writes.PutChunk(envelope.id, envelope.chunks - 1, last_chunk);
+  if (envelope.chunks > 1) writes.CloseIntake(envelope.id);
   writes.PutMessage(envelope);
   const absl::Status status = co_await Commit(std::move(writes));
   if (!status.ok()) {

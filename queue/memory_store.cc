@@ -117,10 +117,20 @@ absl::Status MemoryStore::Recover(const std::function<void(RecoveredMessage)>& f
   {
     const std::lock_guard lock(mutex_);
     if (dead_) return Refused();
-    const auto orphan = [&](const Records::value_type& record) {
-      return !current_.contains({Family::kMessage, EncodeKey(IdOf(record.first.second))});
+    const auto owned = [&](QueueId id) {
+      return current_.contains({Family::kMessage, EncodeKey(id)});
     };
-    std::erase_if(current_, orphan);
+    // Bodies as on the disk: only those are gone that an open intake tells of.
+    std::erase_if(current_, [&](const Records::value_type& record) {
+      const QueueId id = IdOf(record.first.second);
+      if (record.first.first != Family::kBody) return false;
+      return !owned(id) && current_.contains({Family::kIntake, EncodeKey(id)});
+    });
+    std::erase_if(current_, [&](const Records::value_type& record) {
+      const Family family = record.first.first;
+      if (family == Family::kIntake) return true;
+      return family != Family::kBody && !owned(IdOf(record.first.second));
+    });
     synced_ = current_;
     behind_ = false;
     for (auto record = current_.lower_bound({Family::kMessage, std::string()});

@@ -23,7 +23,9 @@ struct RocksdbStoreOptions {
   // How far the "highest acknowledged" marker may lag the commits.
   absl::Duration marker_interval = absl::Seconds(1);
   size_t memtable_octets = 256 << 20;  // A healthy queue never reaches an SST.
-  Logger* logger = nullptr;            // Borrowed. Receives RocksDB's own info log (warnings up).
+  // Blocks of tables, with their indices and filters: nothing of the tables is held beside.
+  size_t cache_octets = 32 << 20;
+  Logger* logger = nullptr;  // Borrowed. Receives RocksDB's own info log (warnings up).
   std::shared_ptr<rocksdb::FileSystem> file_system;  // Tests inject faults; null: the real one.
 };
 

@@ -15,8 +15,9 @@
 namespace mailrace::queue {
 namespace {
 
-constexpr const char* kFamilyNames[kFamilies] = {"message", "body", "done", "retry"};
-constexpr size_t kBlockCacheOctets = 32 << 20;
+constexpr const char* kFamilyNames[kFamilies] = {"message", "body", "done", "retry", "intake"};
+// A queue of an older format has the first so many; the others are made when it is opened.
+constexpr int kFamiliesAtFirst = 4;
 constexpr int kOpenFilesMax = 512;
 
 // A flush takes three full memtables of a family together, so that a record and its
@@ -62,8 +63,11 @@ rocksdb::DBOptions MakeDbOptions(const RocksdbStoreOptions& options, const Datab
 
 std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksdbStoreOptions& options) {
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(kBlockCacheOctets);
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.block_cache = rocksdb::NewLRUCache(options.cache_octets);
+  // A queue of ten million messages has gigabytes of tables: what finds records in them
+  // is bounded too, and with large blocks there is little of it.
+  table.cache_index_and_filter_blocks = true;
+  table.block_size = 16 << 10;
   table.format_version = 5;
   rocksdb::ColumnFamilyOptions family;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -76,9 +80,25 @@ std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksdbStoreOpti
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   families.emplace_back(rocksdb::kDefaultColumnFamilyName, family);
   for (const char* name : kFamilyNames) families.emplace_back(name, family);
+  // Only retry records are often looked for and not there.
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  families[1 + static_cast<size_t>(Family::kRetry)].options.table_factory.reset(
+      rocksdb::NewBlockBasedTableFactory(table));
   families[1 + static_cast<size_t>(Family::kBody)].options.write_buffer_size =
       std::max<size_t>(options.memtable_octets / (kMemtablesMerged + 1), 64 << 10);
   return families;
+}
+
+// Whether the database has all families of the first format and not yet all of ours. A
+// family of the first format that is missing is damage.
+bool IsOfOlderFormat(const std::string& path, const rocksdb::DBOptions& options) {
+  std::vector<std::string> names;
+  if (!rocksdb::DB::ListColumnFamilies(options, path, &names).ok()) return false;
+  const auto has = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return std::all_of(kFamilyNames, kFamilyNames + kFamiliesAtFirst, has) &&
+         !std::all_of(kFamilyNames + kFamiliesAtFirst, kFamilyNames + kFamilies, has);
 }
 
 absl::Status RefusedOpen(const rocksdb::Status& status, const std::string& what) {
@@ -110,6 +130,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   database->info_log_ = std::make_shared<RocksdbInfoLog>(options.logger);
   database->events_ = std::make_shared<RocksdbEvents>(options.logger);
   rocksdb::DBOptions db_options = MakeDbOptions(options, mode, env);
+  db_options.create_missing_column_families |= IsOfOlderFormat(path, db_options);
   db_options.info_log = database->info_log_;
   db_options.listeners.push_back(database->events_);
 

@@ -14,8 +14,9 @@
 
 namespace mailrace::queue {
 
-// The queue format that this program writes and the newest that it reads.
-inline constexpr uint64_t kQueueFormat = 1;
+// The queue format that this program writes and the newest that it reads. 2 added the
+// intake records; a queue of format 1 is taken over at start.
+inline constexpr uint64_t kQueueFormat = 2;
 
 struct StoreMarker {
   std::string database;   // RocksDB's identity of the database that it belongs to.

@@ -1,5 +1,7 @@
 // What is found at start: messages joined with what is known of them, and rests that no
-// message owns.
+// message owns. Bodies are not read: body records without a message are named by the
+// intake records that came with them. Only a queue of the first format, or one whose
+// damage was accepted, is walked with all its bodies, once.
 
 #include <algorithm>
 #include <optional>
@@ -17,6 +19,10 @@ constexpr uint32_t kRemovalsMax = 4096;       // Of a batch.
 constexpr size_t kReadaheadOctets = 2 << 20;  // All records are read in order.
 constexpr uint32_t kAnyIndex = ~uint32_t{0};  // No index is out of range.
 
+// In the queue's own family, once every body record is known to have a message or an
+// intake record.
+constexpr std::string_view kBodiesOwnedKey = "bodies-owned";
+
 rocksdb::ReadOptions ScanOptions() {
   rocksdb::ReadOptions options;
   options.fill_cache = false;
@@ -24,20 +30,27 @@ rocksdb::ReadOptions ScanOptions() {
   return options;
 }
 
-// One walk over all families side by side, in the order of ids.
+struct ScanMode {
+  bool bodies = false;        // Walk the bodies too.
+  bool skip_damaged = false;  // Loss was accepted: go on behind what cannot be read.
+};
+
+// One walk over the families side by side, in the order of ids.
 class RecoveryScan {
  public:
-  RecoveryScan(Database* database, std::string directory, bool skip_damaged, Logger* logger)
+  RecoveryScan(Database* database, std::string directory, ScanMode mode, Logger* logger)
       : database_(database),
         directory_(std::move(directory)),
-        skip_damaged_(skip_damaged),
+        mode_(mode),
         logger_(logger),
         message_(Scan(Family::kMessage)),
-        body_(Scan(Family::kBody)),
+        body_(mode.bodies ? Scan(Family::kBody) : nullptr),
         done_(Scan(Family::kDone)),
         retry_(Scan(Family::kRetry)) {}
 
   absl::Status Run(const std::function<void(RecoveredMessage)>& found) {
+    const absl::Status closed = CloseIntakes();
+    if (!closed.ok()) return closed;
     for (; message_->Valid(); message_->Next()) {
       const std::optional<QueueId> id = DecodeKey(message_->key().ToStringView());
       if (!id)
@@ -47,7 +60,7 @@ class RecoveryScan {
       const absl::Status status = Join(*id, &message);
       if (status.ok()) {
         found(std::move(message));
-      } else if (skip_damaged_) {
+      } else if (mode_.skip_damaged) {
         Log(Severity::kError, fmt::format("{}: skipped: {}", id->ToString(), TextOf(status)));
         Skip(*id);
       } else {
@@ -59,7 +72,13 @@ class RecoveryScan {
     }
     DropBefore(std::nullopt);
     for (rocksdb::Iterator* family : {message_.get(), body_.get(), done_.get(), retry_.get()}) {
-      if (!family->status().ok()) return FromRocksdb(family->status(), directory_);
+      if (family != nullptr && !family->status().ok()) {
+        return FromRocksdb(family->status(), directory_);
+      }
+    }
+    if (mode_.bodies) {
+      removals_.Put(database_->queue_family(), rocksdb::Slice(kBodiesOwnedKey), "")
+          .PermitUncheckedError();
     }
     const absl::Status removed = WriteRemovals(/*at_least=*/1);
     if (removed.ok() && removed_ > 0) {
@@ -86,12 +105,40 @@ class RecoveryScan {
     return DecodeKey(key.substr(0, std::min<size_t>(key.size(), 8))).value_or(QueueId{0});
   }
 
+  // Intakes that a crash cut short: their body records go, unless a message owns them.
+  absl::Status CloseIntakes() {
+    rocksdb::ReadOptions options;
+    options.fill_cache = false;
+    const Iterator intake(
+        database_->db()->NewIterator(options, database_->family(Family::kIntake)));
+    const Iterator body(database_->db()->NewIterator(options, database_->family(Family::kBody)));
+    for (intake->SeekToFirst(); intake->Valid(); intake->Next()) {
+      const rocksdb::Slice id = intake->key();
+      std::string envelope;
+      const rocksdb::Status message =
+          database_->db()->Get(options, database_->family(Family::kMessage), id, &envelope);
+      if (!message.ok() && !message.IsNotFound()) return FromRocksdb(message, directory_);
+      if (message.IsNotFound()) {
+        for (body->Seek(id); body->Valid() && body->key().starts_with(id); body->Next()) {
+          Drop(Family::kBody, body->key());
+        }
+      }
+      Drop(Family::kIntake, id);
+      const absl::Status removed = WriteRemovals(/*at_least=*/kRemovalsMax);
+      if (!removed.ok()) return removed;
+    }
+    if (!intake->status().ok()) return FromRocksdb(intake->status(), directory_);
+    if (!body->status().ok()) return FromRocksdb(body->status(), directory_);
+    return WriteRemovals(/*at_least=*/1);
+  }
+
   // Records below `id` belong to no message: bodies of intakes that were cut short, or
   // what a refused group that came back left behind.
   void DropBefore(std::optional<QueueId> id) {
     const std::pair<const Iterator*, Family> families[] = {
         {&body_, Family::kBody}, {&done_, Family::kDone}, {&retry_, Family::kRetry}};
     for (const auto& [family, name] : families) {
+      if (*family == nullptr) continue;
       for (; (*family)->Valid() && (!id || IdAt(*family) < *id); (*family)->Next()) {
         Drop(name, (*family)->key());
       }
@@ -133,7 +180,7 @@ class RecoveryScan {
       message->has_retry = true;
       message->retry = *std::move(retry);
     }
-    HoldIfIncomplete(id, CountChunks(id, message->envelope.chunks), message);
+    if (mode_.bodies) HoldIfIncomplete(id, CountChunks(id, message->envelope.chunks), message);
     return absl::OkStatus();
   }
 
@@ -164,7 +211,7 @@ class RecoveryScan {
 
   // Past the records of a message that cannot be read; they stay for an expert.
   void Skip(QueueId id) {
-    CountChunks(id, kAnyIndex);
+    if (mode_.bodies) CountChunks(id, kAnyIndex);
     for (; done_->Valid() && IdAt(done_) == id; done_->Next()) continue;
     for (; retry_->Valid() && IdAt(retry_) == id; retry_->Next()) continue;
   }
@@ -175,10 +222,10 @@ class RecoveryScan {
 
   Database* const database_;
   const std::string directory_;
-  const bool skip_damaged_;
+  const ScanMode mode_;
   Logger* const logger_;
   const Iterator message_;
-  const Iterator body_;
+  const Iterator body_;  // Null: bodies are not walked.
   const Iterator done_;
   const Iterator retry_;
   rocksdb::WriteBatch removals_;
@@ -189,7 +236,13 @@ class RecoveryScan {
 
 absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& found) {
   if (dead_) return Refused(rocksdb::Status());
-  RecoveryScan scan(database_.get(), directory_->path(), options_.accept_loss, options_.logger);
+  std::string value;
+  const rocksdb::Status owned = database_->db()->Get(
+      rocksdb::ReadOptions(), database_->queue_family(), rocksdb::Slice(kBodiesOwnedKey), &value);
+  if (!owned.ok() && !owned.IsNotFound()) return FromRocksdb(owned, directory_->path());
+  const ScanMode mode{.bodies = owned.IsNotFound() || options_.accept_loss,
+                      .skip_damaged = options_.accept_loss};
+  RecoveryScan scan(database_.get(), directory_->path(), mode, options_.logger);
   const absl::Status status = scan.Run(found);
   acknowledged_sequence_.store(database_->sequence(), std::memory_order_release);
   return status;

@@ -25,6 +25,14 @@ void WriteSet::PutChunk(QueueId id, uint32_t chunk, Octets content) {
   Add({Operation::Kind::kPut, Family::kBody, EncodeKey(id, chunk), {}, std::move(content)});
 }
 
+void WriteSet::OpenIntake(QueueId id) {
+  Add({Operation::Kind::kPut, Family::kIntake, EncodeKey(id), {}, nullptr});
+}
+
+void WriteSet::CloseIntake(QueueId id) {
+  Add({Operation::Kind::kRemoveOnce, Family::kIntake, EncodeKey(id), {}, nullptr});
+}
+
 void WriteSet::PutDone(QueueId id, uint32_t recipient_index, Final final) {
   Add({Operation::Kind::kPut, Family::kDone, EncodeKey(id, recipient_index), EncodeFinal(final),
        nullptr});
@@ -43,6 +51,11 @@ void WriteSet::RemoveMessage(QueueId id, uint32_t chunks, const std::vector<uint
     Add({Operation::Kind::kRemoveOnce, Family::kDone, EncodeKey(id, index), {}, nullptr});
   }
   if (has_retry) Add({Operation::Kind::kRemove, Family::kRetry, EncodeKey(id), {}, nullptr});
+}
+
+void WriteSet::RemoveIntake(QueueId id, uint32_t chunks) {
+  RemoveChunks(id, chunks);
+  CloseIntake(id);
 }
 
 void WriteSet::RemoveChunks(QueueId id, uint32_t chunks) {

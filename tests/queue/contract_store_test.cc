@@ -117,8 +117,12 @@ TEST_P(StoreContractTest, RemovedMessageIsGoneWithAllItsRecords) {
 TEST_P(StoreContractTest, BodiesOfIntakesThatWereCutShortAreRemoved) {
   for (const uint64_t id : {1u, 4u, 9u}) {
     WriteSet chunk;
+    chunk.OpenIntake(QueueId{id});
     chunk.PutChunk(QueueId{id}, 0, std::make_shared<const std::string>("begun"));
     Commit(chunk);
+    WriteSet more;
+    more.PutChunk(QueueId{id}, 1, std::make_shared<const std::string>("and not ended"));
+    Commit(more);
   }
   Commit(Accepted(3));
   Commit(Accepted(5));
@@ -128,8 +132,48 @@ TEST_P(StoreContractTest, BodiesOfIntakesThatWereCutShortAreRemoved) {
   Restart();
   for (const uint64_t id : {1u, 4u, 9u}) {
     EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{id}, 0).status())) << id;
+    EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{id}, 1).status())) << id;
   }
   EXPECT_THAT(FoundIds(store_.get()), ElementsAre(3, 5));
+}
+
+TEST_P(StoreContractTest, BodyOfAnIntakeThatBecameAMessageStays) {
+  WriteSet first;
+  first.OpenIntake(QueueId{7});
+  first.PutChunk(QueueId{7}, 0, std::make_shared<const std::string>(BodyOf(7, 0)));
+  Commit(first);
+  WriteSet last;
+  last.PutChunk(QueueId{7}, 1, std::make_shared<const std::string>(BodyOf(7, 1)));
+  last.CloseIntake(QueueId{7});
+  last.PutMessage(EnvelopeOf(7, 2));
+  Commit(last);
+  Restart();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(7));
+}
+
+// What a refused group that came back may leave: a message, and its intake still open.
+TEST_P(StoreContractTest, OpenIntakeTakesNothingFromAMessage) {
+  WriteSet begun;
+  begun.OpenIntake(QueueId{7});
+  Commit(begun);
+  Commit(Accepted(7, 2));
+  Restart();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(7));
+  Restart();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(7));
+}
+
+TEST_P(StoreContractTest, IntakeThatWasGivenUpLeavesNothing) {
+  WriteSet begun;
+  begun.OpenIntake(QueueId{7});
+  begun.PutChunk(QueueId{7}, 0, std::make_shared<const std::string>("begun"));
+  Commit(begun);
+  WriteSet given_up;
+  given_up.RemoveIntake(QueueId{7}, 1);
+  Commit(given_up);
+  EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{7}, 0).status()));
+  Restart();
+  EXPECT_THAT(Recover(), IsEmpty());
 }
 
 TEST_P(StoreContractTest, OutcomesOfNoMessageAreRemoved) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/random.h"
+#include "fmt/format.h"
 #include "queue/rocksdb_store_marker.h"
 #include "tests/queue/store_fixture.h"
 
@@ -232,13 +233,15 @@ TEST_F(DamagedStoreTest, FormatOfTheFutureIsRefusedWhateverTheOperatorAccepts) {
   AcceptAndClose(10);
   const std::string marker = ReadFile(MarkerPath(options_.directory));
   std::string future = marker;
-  future.replace(future.find("format 1"), 8, "format 2");
+  const std::string now = fmt::format("format {}", kQueueFormat);
+  const std::string later = fmt::format("format {}", kQueueFormat + 1);
+  future.replace(future.find(now), now.size(), later);
   WriteFile(MarkerPath(options_.directory), future);
   for (const bool accept_loss : {false, true}) {
     options_.accept_loss = accept_loss;
     const absl::Status status = Open();
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-    EXPECT_THAT(Message(status), HasSubstr("format 2"));
+    EXPECT_THAT(Message(status), HasSubstr(later));
   }
   EXPECT_THAT(DamagedCopies(), IsEmpty());
   WriteFile(MarkerPath(options_.directory), marker);
@@ -282,7 +285,10 @@ TEST_F(DamagedStoreTest, DamagedTableIsNamedAndTheOthersAreRead) {
   EXPECT_GT(whole, 900);
 }
 
-TEST_F(DamagedStoreTest, MessageWithoutItsBodyIsHeld) {
+// A start reads no bodies: only when damage was accepted are they looked at. Otherwise the
+// missing body is noticed when it is to be sent (ShardTest).
+TEST_F(DamagedStoreTest, MessageWithoutItsBodyIsHeldWhenLossIsAccepted) {
+  options_.accept_loss = true;
   MustOpen();
   Accept(1, 3);
   WriteSet loss;

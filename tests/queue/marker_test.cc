@@ -1,4 +1,6 @@
 #include "queue/rocksdb_store_marker.h"
+
+#include "fmt/format.h"
 #include "tests/queue/store_fixture.h"
 
 namespace mailrace::queue {
@@ -31,9 +33,11 @@ TEST(StoreMarkerTest, EveryFlippedBitIsNoticed) {
 
 TEST(StoreMarkerTest, NewerFormatIsRefusedByNameWhateverFollows) {
   const absl::Status status =
-      ParseMarker("mailrace queue marker\nformat 2\nof another kind\n").status();
+      ParseMarker(
+          fmt::format("mailrace queue marker\nformat {}\nof another kind\n", kQueueFormat + 1))
+          .status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
-  EXPECT_THAT(Message(status), testing::HasSubstr("format 2"));
+  EXPECT_THAT(Message(status), testing::HasSubstr(fmt::format("format {}", kQueueFormat + 1)));
 }
 
 class MarkerFileTest : public testing::Test {
