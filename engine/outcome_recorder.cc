@@ -107,6 +107,7 @@ void OutcomeRecorder::LogRecipient(const JobPass& pass, uint32_t recipient,
   line.recipient = envelope.recipients[recipient].address;
   line.relay = facts.relay;
   line.connection_uses = facts.uses;
+  line.tls_features = facts.tls_features;
   line.stamps.arrival = envelope.arrival;
   line.stamps.active = WallOf(loop, pass.job()->ready_since);
   line.stamps.handed_off = WallOf(loop, pass.taken);
@@ -324,12 +325,11 @@ Task<void> OutcomeRecorder::FailAndNotify(std::unique_ptr<JobPass> pass) {
 }
 
 void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
-                                  const std::optional<logs::Peer>& relay) {
+                                  const TransactionFacts& facts) {
   const QueuedMessage& message = *pass->message();
   Disposition disposition;
   disposition.status = trouble.status;
   disposition.text = trouble.text;
-  const TransactionFacts facts{relay.value_or(logs::Peer{}), 1};
   for (const uint32_t index : pass->recipients()) {
     if (!message.pending(index)) continue;
     LogRecipient(*pass, index, disposition, facts);

@@ -17,8 +17,9 @@ namespace mailrace::engine {
 
 // Who a transaction was with, for its log lines.
 struct TransactionFacts {
-  logs::Peer relay;   // Without a host: "relay=none".
-  uint32_t uses = 1;  // Of the connection, this one included.
+  logs::Peer relay;          // Without a host: "relay=none".
+  uint32_t uses = 1;         // Of the connection, this one included.
+  std::string tls_features;  // For "tls="; empty: not logged.
 };
 
 class OutcomeRecorder {
@@ -46,7 +47,7 @@ class OutcomeRecorder {
   // never count as dead (failed cohort limit 0): then nothing but the job's own back-off
   // would keep us from trying without a pause.
   void PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
-                   const std::optional<logs::Peer>& relay);
+                   const TransactionFacts& facts);
 
   // Every pending recipient fails for good without a session (null MX, expired while the
   // destination was dead).

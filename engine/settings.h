@@ -74,6 +74,8 @@ struct Settings {
   // Logs.
   logs::LogStyle log_style = logs::LogStyle::kPostfix;
   logs::TlsLog tls_log;
+  bool log_tls_feature_status = true;  // smtp_log_tls_feature_status
+  bool note_starttls_offer = false;    // smtp_tls_note_starttls_offer
 };
 
 }  // namespace mailrace::engine

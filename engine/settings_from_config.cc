@@ -172,6 +172,8 @@ std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config>
                                                                : logs::LogStyle::kPostfix;
   const auto tls_log = logs::ParseTlsLog(std::to_string(options.tls.smtp_tls_loglevel));
   if (tls_log.ok()) settings->tls_log = *tls_log;
+  settings->log_tls_feature_status = options.tls.smtp_log_tls_feature_status;
+  settings->note_starttls_offer = options.tls.smtp_tls_note_starttls_offer;
   if (settings->tls_log.reduced) {
     diagnostics->Warning(PlaceOf(*config, "smtp_tls_loglevel"), "smtp_tls_loglevel",
                          logs::TlsLogReducedWarning("smtp_tls_loglevel",

@@ -98,7 +98,7 @@ void Destination::Worker::Finished(OutgoingMessage* message) {
   auto* transaction = static_cast<DeliveryTransaction*>(message);
   JobPass* pass = transaction->pass();
   pass->TransactionFinished();
-  const TransactionFacts facts{*setup.relay, transaction->use()};
+  const TransactionFacts facts{*setup.relay, transaction->use(), setup.tls_features};
   destination_->recorder_->TransactionFinished(transaction, facts);
   if (!delivered_any && !pass->delivered.empty()) {
     delivered_any = true;
@@ -203,14 +203,14 @@ Task<void> Destination::Work(Worker* worker) {
     std::optional<Failure> failure = co_await worker->setup.session->RunTransactions(worker);
     if (failure) {
       context_->stats->sessions_open.Subtract();
-      const std::optional<logs::Peer> relay = worker->setup.relay;
-      const Trouble trouble = ExplainFailure(*failure, *relay);
+      const TransactionFacts facts{*worker->setup.relay, 1, worker->setup.tls_features};
+      const Trouble trouble = ExplainFailure(*failure, facts.relay);
       worker->running = nullptr;
       worker->setup.session.reset();
       worker->AbandonPasses();
       // A pooled connection that had died while idle says nothing about the server.
       if (!failure->stale_session && failure->kind != Failure::Kind::kLocal) {
-        SessionBroke(trouble, relay);
+        SessionBroke(trouble, facts);
       }
     }
   }
@@ -258,8 +258,9 @@ Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
     co_return;
   }
   // First the verdict on the destination, so that the job finds it suspended.
-  SessionBroke(made.trouble, made.relay);
-  recorder_->PassBlocked(std::move(pass), made.trouble, made.relay);
+  const TransactionFacts facts{made.relay.value_or(logs::Peer{}), 1, made.tls_features};
+  SessionBroke(made.trouble, facts);
+  recorder_->PassBlocked(std::move(pass), made.trouble, facts);
 }
 
 Task<bool> Destination::AwaitMail(Worker* worker) {
@@ -279,16 +280,16 @@ Task<bool> Destination::AwaitMail(Worker* worker) {
   co_return context_->loop->now() < deadline && !draining_;
 }
 
-void Destination::SessionBroke(const Trouble& trouble, const std::optional<logs::Peer>& relay) {
+void Destination::SessionBroke(const Trouble& trouble, const TransactionFacts& facts) {
   queue::NexthopQueue* nexthop = context_->scheduler->FindNexthop(nexthop_);
   if (nexthop == nullptr || !nexthop->SessionFailed()) return;
-  GiveUpExpired(trouble, relay);
+  GiveUpExpired(trouble, facts);
   DestinationDied(trouble);
 }
 
 // What waits for a dead destination is not tried one by one, so it is here that its
 // lifetime ends. The oldest is in front: at the first that is young enough it is over.
-void Destination::GiveUpExpired(const Trouble& trouble, const std::optional<logs::Peer>& relay) {
+void Destination::GiveUpExpired(const Trouble& trouble, const TransactionFacts& facts) {
   for (int i = 0; i < kGiveUpMax; ++i) {
     std::unique_ptr<JobPass> pass = feed_->Next(nexthop_);
     if (pass == nullptr) return;
@@ -300,7 +301,7 @@ void Destination::GiveUpExpired(const Trouble& trouble, const std::optional<logs
       recorder_->PassFinished(std::move(pass));
       return;
     }
-    recorder_->PassBlocked(std::move(pass), trouble, relay);
+    recorder_->PassBlocked(std::move(pass), trouble, facts);
   }
 }
 

@@ -47,8 +47,8 @@ class Destination {
   Task<void> Work(Worker* worker);
   Task<void> Connect(Worker* worker, std::unique_ptr<JobPass> pass);
   Task<bool> AwaitMail(Worker* worker);
-  void SessionBroke(const Trouble& trouble, const std::optional<logs::Peer>& relay);
-  void GiveUpExpired(const Trouble& trouble, const std::optional<logs::Peer>& relay);
+  void SessionBroke(const Trouble& trouble, const TransactionFacts& facts);
+  void GiveUpExpired(const Trouble& trouble, const TransactionFacts& facts);
   void DestinationDied(const Trouble& trouble);
 
   ShardContext* const context_;

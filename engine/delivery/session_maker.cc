@@ -81,6 +81,8 @@ class SessionTry {
   DestinationKey key;
   logs::Peer peer;
   Trouble trouble;
+  // Of the TLS policy: decided by the handshake, or by doing without.
+  logs::TlsFeature tls_feature;
   bool reached_server = false;    // A session was begun (smtp_mx_session_limit).
   bool handshake_failed = false;  // Under `may`, where plain text is the next try.
   bool policy_broken = false;     // Another address would not help.
@@ -124,6 +126,8 @@ Task<void> SessionTry::Run(bool allow_tls) {
     co_return;
   }
   tls_ = std::move(policy.tls);
+  tls_feature = {tls_.level > TlsLevel::kNone ? config::TlsLevelName(tls_.level) : "",
+                 logs::TlsFeature::Verdict::kUndecided};
   DestinationPolicy::Sasl sasl = settings_->policy->CredentialsFor(nexthop_.text, host_);
   if (sasl.trouble) {
     policy_broken = true;
@@ -181,9 +185,11 @@ Task<bool> SessionTry::Greet() {
     const std::optional<std::string> refused =
         co_await WrapSessionTls(context_, settings_, session.get(), tls_, key, peer);
     if (refused) {
+      tls_feature.verdict = logs::TlsFeature::Verdict::kViolated;
       Fail({4, 7, 5}, *refused);
       co_return false;
     }
+    tls_feature.verdict = logs::TlsFeature::Verdict::kReached;
   }
   const std::optional<Failure> failure = co_await session->ReadGreeting();
   if (failure) {
@@ -209,8 +215,15 @@ Task<bool> SessionTry::SayHello(bool need_esmtp) {
 }
 
 Task<bool> SessionTry::Secure(bool allow_tls) {
-  if (tls_.wrapper_mode || tls_.level == TlsLevel::kNone || !allow_tls) co_return true;
+  using Verdict = logs::TlsFeature::Verdict;
+  if (tls_.level == TlsLevel::kNone && session->capabilities().starttls &&
+      settings_->note_starttls_offer) {
+    context_->logger->Info("smtp", logs::StartTlsOfferedLine(host_));
+  }
+  if (tls_.wrapper_mode || tls_.level == TlsLevel::kNone) co_return true;
   const bool required = tls_.level >= TlsLevel::kEncrypt;
+  tls_feature.verdict = required ? Verdict::kViolated : Verdict::kWithoutTls;
+  if (!allow_tls) co_return true;
   if (!session->capabilities().starttls) {
     if (!required) co_return true;
     co_await session->Quit();
@@ -222,6 +235,7 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
       co_await StartTlsByCommand(context_, settings_, session.get(), tls_, key, peer);
   switch (outcome.state) {
     case StartTlsOutcome::State::kSecured:
+      tls_feature.verdict = Verdict::kReached;
       break;
     case StartTlsOutcome::State::kRefusedUsable:
       // Plain text on the same connection is what `may` means.
@@ -230,6 +244,7 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
       [[fallthrough]];
     case StartTlsOutcome::State::kFailed:
       handshake_failed = outcome.handshake && !required;
+      if (!required) tls_feature.verdict = Verdict::kUndecided;
       Fail(outcome.trouble.status, outcome.trouble.text);
       co_return false;
   }
@@ -307,6 +322,9 @@ Task<void> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> set
     setup->relay = attempt.peer;
     setup->key = attempt.key;
     setup->trouble = attempt.trouble;
+    if (settings->log_tls_feature_status) {
+      setup->tls_features = logs::TlsFeatureText(attempt.tls_feature);
+    }
     if (attempt.session != nullptr) {
       setup->session = std::move(attempt.session);
       co_return;

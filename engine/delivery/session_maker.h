@@ -22,6 +22,8 @@ struct SessionSetup {
   // The server of the session, or the one that was tried last; none before an address
   // was known ("relay=none").
   std::optional<logs::Peer> relay;
+  // What became of the TLS policy, as delivery lines say it (logs::TlsFeatureText).
+  std::string tls_features;
   Trouble trouble;
   // The nexthop takes no mail at all (null MX, RFC 7505; no such domain): the mail
   // fails. Never so for a configured relayhost, whose errors are ours.

@@ -52,9 +52,32 @@ void LogHandshake(ShardContext* context, const Settings& settings, const ServerT
   }
 }
 
+// What log lines call the cache entry of a key: as much of it as an operator can read.
+std::string SessionCacheId(const DestinationKey& key) {
+  return fmt::format("smtp&{}&{}&{}&{}", key.nexthop, key.host, key.address.ip.ToString(),
+                     config::TlsLevelName(static_cast<TlsLevel>(key.tls_level)));
+}
+
+void LogTlsStart(ShardContext* context, const Settings& settings, const ServerTls& policy,
+                 const DestinationKey& key, const logs::Peer& peer, bool resuming) {
+  logs::TlsStart start;
+  start.peer = peer;
+  start.cipher_list = policy.context->cipher_list();
+  if (settings.tls_session_timeout > absl::ZeroDuration()) {
+    start.session_cache_id = SessionCacheId(key);
+  }
+  start.session_reloaded = resuming;
+  start.engine_first_used = context->stats->tls_handshakes.value() == 0;
+  for (std::string& line : logs::TlsStartLines(settings.tls_log, settings.log_style, start)) {
+    context->logger->Info("smtp", std::move(line));
+  }
+}
+
 absl::StatusOr<std::unique_ptr<tls::Engine>> MakeEngine(ShardContext* context,
+                                                        const Settings& settings,
                                                         const ServerTls& policy,
-                                                        const DestinationKey& key) {
+                                                        const DestinationKey& key,
+                                                        const logs::Peer& peer) {
   if (context->ready_for_tls != nullptr) {
     if (absl::Status ready = context->ready_for_tls(); !ready.ok()) return ready;
   }
@@ -69,6 +92,7 @@ absl::StatusOr<std::unique_ptr<tls::Engine>> MakeEngine(ShardContext* context,
   options.match_ip = policy.match_ip;
   options.match_subject_cn = policy.match_subject_cn;
   options.resume = context->tls_sessions->Take(key, context->loop->now());
+  LogTlsStart(context, settings, policy, key, peer, options.resume != nullptr);
   return tls::Engine::Client(policy.context, options);
 }
 
@@ -81,17 +105,6 @@ bool JudgeHandshake(ShardContext* context, const Settings& settings, ClientSessi
   LogHandshake(context, settings, policy, peer, info);
   SaveTlsSessions(context, settings, session, key);
   return !MustMatch(policy.level) || Matches(policy, info);
-}
-
-void LogTlsStart(ShardContext* context, const Settings& settings, const logs::Peer& peer,
-                 bool resuming) {
-  logs::TlsStart start;
-  start.peer = peer;
-  start.session_reloaded = resuming;
-  start.engine_first_used = context->stats->tls_handshakes.value() == 0;
-  for (std::string& line : logs::TlsStartLines(settings.tls_log, settings.log_style, start)) {
-    context->logger->Info("smtp", std::move(line));
-  }
 }
 
 Trouble NotVerified() { return {{4, 7, 5}, "Server certificate not verified"}; }
@@ -114,6 +127,10 @@ void SaveTlsSessions(ShardContext* context, const Settings& settings, ClientSess
   if (valid <= absl::ZeroDuration()) return;
   while (tls::SessionPtr ticket = engine->TakeSession()) {
     context->tls_sessions->Put(key, std::move(ticket), now + valid);
+    if (std::optional<std::string> line =
+            logs::TlsSessionSavedLine(settings.tls_log, settings.log_style, SessionCacheId(key))) {
+      context->logger->Info("smtp", *std::move(line));
+    }
   }
 }
 
@@ -122,14 +139,14 @@ Task<StartTlsOutcome> StartTlsByCommand(ShardContext* context,
                                         ClientSession* session, ServerTls policy,
                                         DestinationKey key, logs::Peer peer) {
   StartTlsOutcome outcome;
-  absl::StatusOr<std::unique_ptr<tls::Engine>> engine = MakeEngine(context, policy, key);
+  absl::StatusOr<std::unique_ptr<tls::Engine>> engine =
+      MakeEngine(context, *settings, policy, key, peer);
   if (!engine.ok()) {
     context->logger->Warning("smtp", fmt::format("cannot start TLS with {}: {}",
                                                  logs::PeerName(peer), engine.status().ToString()));
     outcome.trouble = {{4, 7, 5}, "TLS is required, but our TLS engine is unavailable"};
     co_return outcome;
   }
-  LogTlsStart(context, *settings, peer, false);
   const std::optional<Failure> failure = co_await session->StartTls(*std::move(engine));
   if (!failure) {
     if (JudgeHandshake(context, *settings, session, policy, key, peer)) {
@@ -166,9 +183,9 @@ Task<std::optional<std::string>> WrapSessionTls(ShardContext* context,
                                                 std::shared_ptr<const Settings> settings,
                                                 ClientSession* session, ServerTls policy,
                                                 DestinationKey key, logs::Peer peer) {
-  absl::StatusOr<std::unique_ptr<tls::Engine>> engine = MakeEngine(context, policy, key);
+  absl::StatusOr<std::unique_ptr<tls::Engine>> engine =
+      MakeEngine(context, *settings, policy, key, peer);
   if (!engine.ok()) co_return "TLS is required, but our TLS engine is unavailable";
-  LogTlsStart(context, *settings, peer, false);
   const std::optional<Failure> failure = co_await session->WrapTls(*std::move(engine));
   if (failure) co_return HandshakeFailed(context, *failure, peer).text;
   if (!JudgeHandshake(context, *settings, session, policy, key, peer)) co_return NotVerified().text;

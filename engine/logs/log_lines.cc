@@ -66,6 +66,21 @@ std::string PeerNamePort(const Peer& peer) {
   return fmt::format("{}:{}", PeerName(peer), peer.port);
 }
 
+std::string TlsFeatureText(const TlsFeature& feature) {
+  if (feature.level.empty()) return "";
+  switch (feature.verdict) {
+    case TlsFeature::Verdict::kReached:
+      return std::string(feature.level);
+    case TlsFeature::Verdict::kWithoutTls:
+      return fmt::format("{}:none", feature.level);
+    case TlsFeature::Verdict::kViolated:
+      return fmt::format("!{}", feature.level);
+    case TlsFeature::Verdict::kUndecided:
+      return fmt::format("{}?", feature.level);
+  }
+  return "";
+}
+
 std::string FormatDelivery(const DeliveryLine& line, LogStyle style, int delay_digits_max) {
   std::string out = fmt::format("{}: to=<{}>", line.queue_id, OneLine(line.recipient));
   auto append = std::back_inserter(out);

@@ -34,6 +34,20 @@ std::string PeerNamePort(const Peer& peer);
 
 enum class DeliveryStatus { kSent, kDeferred, kBounced };
 
+// What became of the TLS level that policy set for a connection, for "tls=" (Postfix 3.11,
+// smtp_log_tls_feature_status).
+struct TlsFeature {
+  enum class Verdict {
+    kReached,     // "verify"
+    kWithoutTls,  // "may:none": policy put up with less.
+    kViolated,    // "!verify": policy was not satisfied, and nothing was sent.
+    kUndecided,   // "verify?": the connection ended before it could be told.
+  };
+  std::string_view level;  // As main.cf names it, of static storage. Empty: no TLS policy.
+  Verdict verdict = Verdict::kUndecided;
+};
+std::string TlsFeatureText(const TlsFeature& feature);
+
 // What happened to one recipient in one attempt.
 struct DeliveryLine {
   std::string queue_id;

@@ -141,9 +141,12 @@ class HowToTest(EndToEndTest):
             r"postfix/smtp\[\d+\]: Verified TLS connection established to "
             rf"localhost\[127\.0\.0\.1\]:{relay.port}: TLSv1\.3 with cipher "
             r"TLS_AES_\w+ \(\d+/\d+ bits\)")
-        mailrace.wait_for_log(rf": {queue_id}: to=<user@example\.net>, .*status=sent \(250 ")
+        mailrace.wait_for_log(rf": {queue_id}: to=<user@example\.net>, .*, delays=[\d./]+, "
+                              r"tls=verify, dsn=2\.0\.0, status=sent \(250 ")
         # smtp_tls_loglevel = 2.
         self.assertRegex(mailrace.log, r"setting up TLS connection to localhost")
+        self.assertRegex(mailrace.log, r': TLS cipher list "aNULL:-aNULL:\S+"')
+        self.assertRegex(mailrace.log, r"looking for session smtp&\[localhost\]:\d+&localhost&")
 
     def test_must_with_a_wrong_name_defers(self):
         relay = self.relay(["DNS:someone-else.example"], require_tls=True)
@@ -151,6 +154,7 @@ class HowToTest(EndToEndTest):
         queue_id = mailrace.submit(MESSAGE)
         self.assert_stays_deferred(mailrace, queue_id, "4.7.5",
                                    r"Server certificate not verified\)")
+        self.assertRegex(mailrace.log, rf": {queue_id}: .*, tls=!verify, dsn=4\.7\.5, ")
         # Nobody who cannot prove his name hears a password.
         self.assertNotIn("sasl_method", relay.log)
 
@@ -180,9 +184,11 @@ class HowToTest(EndToEndTest):
 
     def test_none_speaks_clear_text_to_a_relay_that_offers_tls(self):
         relay = self.relay(["DNS:localhost"])
-        mailrace = self.over_tls(relay, "NONE")
+        mailrace = self.over_tls(relay, "NONE", "smtp_tls_note_starttls_offer = yes")
         mailrace.submit(MESSAGE)
         [message] = self.recorder.wait_for(1)
+        mailrace.wait_for_log(r"postfix/smtp\[\d+\]: Host offered STARTTLS: \[localhost\]$")
+        self.assertNotIn("tls=", mailrace.log)
         self.assertIn(b"(Authenticated sender: myid", message.content)
         self.assertNotIn(b"using TLS", message.content)
 
@@ -193,6 +199,14 @@ class HowToTest(EndToEndTest):
         [message] = self.recorder.wait_for(1)
         self.assertIn(b"using TLSv1.3", message.content)
         mailrace.wait_for_log(r"Trusted TLS connection established to localhost")
+        mailrace.wait_for_log(r", tls=may, dsn=2\.0\.0, status=sent ")
+
+    def test_may_goes_on_in_clear_where_tls_is_not_offered(self):
+        relay = self.relay()
+        mailrace = self.over_tls(relay, "MAY")
+        mailrace.submit(MESSAGE)
+        self.recorder.wait_for(1)
+        mailrace.wait_for_log(r", tls=may:none, dsn=2\.0\.0, status=sent ")
 
     def test_the_old_style_says_that_the_tls_engine_starts(self):
         relay = self.relay(["DNS:localhost"], require_tls=True)

@@ -40,15 +40,16 @@ absl::Status UseProtocols(SSL_CTX* ctx, std::string_view list) {
   return absl::OkStatus();
 }
 
-absl::Status UseCiphers(SSL_CTX* ctx, std::string_view grade,
-                        const std::vector<std::string>& exclude) {
-  const absl::StatusOr<std::string> list = CipherList(grade, exclude);
+// Returns the list that is in use now.
+absl::StatusOr<std::string> UseCiphers(SSL_CTX* ctx, std::string_view grade,
+                                       const std::vector<std::string>& exclude) {
+  absl::StatusOr<std::string> list = CipherList(grade, exclude);
   if (!list.ok()) return list.status();
   if (SSL_CTX_set_cipher_list(ctx, list->c_str()) != 1) {
     return absl::InvalidArgumentError(
         fmt::format("ciphers '{}': {}", *list, TakeReason("not supported")));
   }
-  return absl::OkStatus();
+  return list;
 }
 
 absl::StatusOr<SslCtxPtr> MakeCtx(const SSL_METHOD* method) {
@@ -72,7 +73,7 @@ absl::StatusOr<SslCtxPtr> MakeServerCtx(const ServerContextOptions& options) {
   SSL_CTX_set_security_level(ctx->get(), kLevelAuthenticated);
   SSL_CTX_set_dh_auto(ctx->get(), 1);
   absl::Status status = UseProtocols(ctx->get(), options.protocols);
-  if (status.ok()) status = UseCiphers(ctx->get(), options.cipher_grade, {"aNULL"});
+  if (status.ok()) status = UseCiphers(ctx->get(), options.cipher_grade, {"aNULL"}).status();
   if (!status.ok()) return status;
   // Resumption by tickets only, which cost no memory. Their keys belong to this context,
   // and the random stamp says so again: another listener's or an older configuration's
@@ -96,7 +97,9 @@ absl::StatusOr<std::shared_ptr<const Context>> MakeClientContext(
   SSL_CTX_set_security_level(
       ctx, ExcludesAnonymous(options.exclude_ciphers) ? kLevelAuthenticated : kLevelOpportunistic);
   absl::Status status = UseProtocols(ctx, options.protocols);
-  if (status.ok()) status = UseCiphers(ctx, options.cipher_grade, options.exclude_ciphers);
+  absl::StatusOr<std::string> ciphers =
+      UseCiphers(ctx, options.cipher_grade, options.exclude_ciphers);
+  if (status.ok()) status = ciphers.status();
   if (status.ok()) status = UseTrustAnchors(ctx, options);
   if (status.ok() && !options.cert_file.empty()) {
     status = UseCertificate(ctx, options.cert_file, options.key_file);
@@ -107,7 +110,8 @@ absl::StatusOr<std::shared_ptr<const Context>> MakeClientContext(
   if (!status.ok()) return status;
   SSL_CTX_set_cert_verify_callback(ctx, AcceptAny, nullptr);
   KeepNewSessions(ctx);
-  return std::make_shared<OpensslContext>(*std::move(made), /*server=*/false, options.verify_depth);
+  return std::make_shared<OpensslContext>(*std::move(made), /*server=*/false, options.verify_depth,
+                                          *std::move(ciphers));
 }
 
 absl::StatusOr<std::shared_ptr<const Context>> MakeServerContext(

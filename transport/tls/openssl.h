@@ -40,19 +40,24 @@ std::string TakeReason(const char* otherwise);
 // The one implementation of Context. Immutable after construction.
 class OpensslContext final : public Context {
  public:
-  OpensslContext(SslCtxPtr ctx, bool server, int verify_depth)
-      : ctx_(std::move(ctx)), server_(server), verify_depth_(verify_depth) {}
+  OpensslContext(SslCtxPtr ctx, bool server, int verify_depth, std::string cipher_list = "")
+      : ctx_(std::move(ctx)),
+        server_(server),
+        verify_depth_(verify_depth),
+        cipher_list_(std::move(cipher_list)) {}
 
   // The library counts references inside SSL_CTX with atomics: using it to make an SSL
   // from any thread is safe although the pointer is not const.
   SSL_CTX* get() const { return ctx_.get(); }
   bool server() const { return server_; }
   int verify_depth() const { return verify_depth_; }
+  const std::string& cipher_list() const override { return cipher_list_; }
 
  private:
   SslCtxPtr ctx_;
   bool server_;
   int verify_depth_;
+  std::string cipher_list_;
 };
 
 }  // namespace mailrace::transport::tls

@@ -38,6 +38,18 @@ TEST(DeliveryLine, HasEveryOptionalPartInPostfixsOrder) {
             "status=sent (250 2.0.0 Ok: queued as 4F3)");
 }
 
+TEST(TlsFeatureText, SaysTheLevelAndWhatBecameOfIt) {
+  using Verdict = TlsFeature::Verdict;
+  EXPECT_EQ(TlsFeatureText({"verify", Verdict::kReached}), "verify");
+  EXPECT_EQ(TlsFeatureText({"may", Verdict::kWithoutTls}), "may:none");
+  EXPECT_EQ(TlsFeatureText({"encrypt", Verdict::kViolated}), "!encrypt");
+  EXPECT_EQ(TlsFeatureText({"secure", Verdict::kUndecided}), "secure?");
+}
+
+TEST(TlsFeatureText, IsNothingWithoutATlsPolicy) {
+  EXPECT_EQ(TlsFeatureText({"", TlsFeature::Verdict::kUndecided}), "");
+}
+
 TEST(DeliveryLine, NamesTheOriginalRecipientOnlyIfItDiffersInMoreThanCase) {
   DeliveryLine line = Delivered();
   line.original_recipient = "JSmith@Example.COM";
