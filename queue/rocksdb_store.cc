@@ -29,12 +29,12 @@ rocksdb::ReadOptions BodyReadOptions() {
 }  // namespace
 
 RocksdbStore::RocksdbStore(RocksdbStoreOptions options, std::unique_ptr<StoreDirectory> directory,
-                           std::unique_ptr<Database> database, uint64_t next_id)
+                           std::unique_ptr<Database> database, uint64_t records, uint64_t next_id)
     : options_(std::move(options)),
       directory_(std::move(directory)),
       database_(std::move(database)),
       identity_(database_->identity()),
-      acknowledged_sequence_(database_->sequence()),
+      acknowledged_records_(records),
       next_id_(next_id) {}
 
 RocksdbStore::~RocksdbStore() {
@@ -84,7 +84,7 @@ absl::Status RocksdbStore::FindHighestId() {
   return absl::OkStatus();
 }
 
-void RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
+uint64_t RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
   batch_.Clear();
   const auto put_nothing_fails = [](const rocksdb::Status& status) {
     // Only a batch with a size limit refuses operations; this one has none.
@@ -118,19 +118,25 @@ void RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
     // Before the write: an id in a refused group may come back at the next start.
     next_id_.store(next_id, std::memory_order_relaxed);
   }
+  if (batch_.Count() == 0) return 0;
+  const uint64_t records =
+      acknowledged_records_.load(std::memory_order_relaxed) + batch_.Count() + 1;
+  put_nothing_fails(batch_.Put(database_->queue_family(), AsSlice(Database::kRecordsKey),
+                               EncodeKey(QueueId{records})));
+  return records;
 }
 
 absl::Status RocksdbStore::Commit(std::span<const WriteSet* const> group) {
   if (dead_) return Refused(rocksdb::Status());
-  FillBatch(group);
-  if (batch_.Count() == 0) return absl::OkStatus();
+  const uint64_t records = FillBatch(group);
+  if (records == 0) return absl::OkStatus();
   rocksdb::WriteOptions options;
   options.sync = true;  // Invariant I1. A build without this must be caught by the tests.
   const rocksdb::Status status = database_->db()->Write(options, &batch_);
   if (!status.ok()) return Refused(status);
   commits_.fetch_add(1, std::memory_order_relaxed);
   log_octets_.fetch_add(batch_.GetDataSize(), std::memory_order_relaxed);
-  acknowledged_sequence_.store(database_->sequence(), std::memory_order_release);
+  acknowledged_records_.store(records, std::memory_order_release);
   return absl::OkStatus();
 }
 
@@ -192,7 +198,7 @@ void RocksdbStore::KeepMarker() {
 }
 
 absl::Status RocksdbStore::SaveMarker() {
-  const StoreMarker marker{identity_, acknowledged_sequence_.load(std::memory_order_acquire),
+  const StoreMarker marker{identity_, acknowledged_records_.load(std::memory_order_acquire),
                            next_id_.load(std::memory_order_relaxed)};
   if (marker == saved_) return absl::OkStatus();
   const absl::Status status = WriteMarker(file_system(), directory_->path(), marker);

@@ -1,10 +1,12 @@
 #include "queue/rocksdb_store_database.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "fmt/format.h"
+#include "queue/record_format.h"
 #include "queue/rocksdb_store_status.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/env.h"
@@ -31,7 +33,7 @@ rocksdb::DBOptions MakeDbOptions(const RocksdbStoreOptions& options, const Datab
   rocksdb::DBOptions db;
   db.env = env;
   db.create_if_missing = mode.create;
-  db.create_missing_column_families = mode.create || mode.salvage;
+  db.create_missing_column_families = mode.create || mode.complete || mode.salvage;
   db.wal_recovery_mode = mode.wal_recovery_mode;
   // A refused start must not rewrite what it refused; and a restart is quicker.
   db.avoid_flush_during_recovery = !mode.salvage;
@@ -162,6 +164,19 @@ std::string Database::identity() const {
   std::string identity;
   if (!db_->GetDbIdentity(identity).ok()) return "unknown";
   return identity;
+}
+
+absl::StatusOr<uint64_t> Database::Records() const {
+  std::string value;
+  const rocksdb::Slice key(kRecordsKey.data(), kRecordsKey.size());
+  const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), queue_family(), key, &value);
+  if (status.IsNotFound()) return db_->GetLatestSequenceNumber();
+  if (!status.ok()) return FromRocksdb(status, db_->GetName());
+  const std::optional<QueueId> count = DecodeKey(value);
+  if (!count) {
+    return absl::DataLossError(fmt::format("{}: the count of records is damaged", db_->GetName()));
+  }
+  return count->value;
 }
 
 Database::~Database() {

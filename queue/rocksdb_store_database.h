@@ -20,6 +20,8 @@ namespace mailrace::queue {
 struct DatabaseMode {
   // A new queue: make the database and its families. Otherwise a missing one is damage.
   bool create = false;
+  // The first start may have ended half-way: make the families that it did not come to.
+  bool complete = false;
   // Take what can be read and write it anew, so that the damaged logs can go.
   bool salvage = false;
   rocksdb::WALRecoveryMode wal_recovery_mode =
@@ -48,7 +50,15 @@ class Database {
   // RocksDB's own "default" family: what concerns the whole queue.
   rocksdb::ColumnFamilyHandle* queue_family() const { return families_[0]; }
 
-  uint64_t sequence() const { return db_->GetLatestSequenceNumber(); }
+  // In the queue's own family, riding in every batch of a commit: how many records were
+  // written up to and with it (8 octets, big-endian). Not RocksDB's sequence number: that
+  // falls back at a reopen when the last records annulled each other in a flush and the log
+  // that held them went.
+  static constexpr std::string_view kRecordsKey = "records";
+  // What that row says; without one (nothing was committed, or a salvaged queue lost it)
+  // RocksDB's sequence number.
+  absl::StatusOr<uint64_t> Records() const;
+
   std::string identity() const;
   // See RocksdbInfoLog::damage(), of the time of opening.
   const std::string& damage() const { return damage_; }

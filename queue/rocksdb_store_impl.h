@@ -24,9 +24,10 @@ namespace mailrace::queue {
 
 class RocksdbStore final : public Store {
  public:
-  // `next_id` is above every id that is known outside of the database.
+  // `records`: of the database, as it was opened. `next_id` is above every id that is known
+  // outside of the database.
   RocksdbStore(RocksdbStoreOptions options, std::unique_ptr<StoreDirectory> directory,
-               std::unique_ptr<Database> database, uint64_t next_id);
+               std::unique_ptr<Database> database, uint64_t records, uint64_t next_id);
   ~RocksdbStore() override;
 
   // Finds the highest id, writes the first marker and begins to keep it. Once, before
@@ -42,7 +43,8 @@ class RocksdbStore final : public Store {
 
  private:
   absl::Status FindHighestId();
-  void FillBatch(std::span<const WriteSet* const> group);
+  // The count of records that the batch brings the database to; 0: there is nothing in it.
+  uint64_t FillBatch(std::span<const WriteSet* const> group);
   absl::Status Refused(const rocksdb::Status& status);
   void KeepMarker();
   absl::Status SaveMarker();
@@ -60,7 +62,7 @@ class RocksdbStore final : public Store {
 
   // Written by the thread that commits, read by any.
   std::atomic<bool> dead_{false};
-  std::atomic<uint64_t> acknowledged_sequence_;
+  std::atomic<uint64_t> acknowledged_records_;  // Database::kRecordsKey.
   std::atomic<uint64_t> next_id_;
   std::atomic<uint64_t> commits_{0};
   std::atomic<uint64_t> log_octets_{0};

@@ -20,7 +20,7 @@ inline constexpr uint64_t kQueueFormat = 2;
 
 struct StoreMarker {
   std::string database;   // RocksDB's identity of the database that it belongs to.
-  uint64_t sequence = 0;  // RocksDB's sequence number of the last acknowledged record.
+  uint64_t sequence = 0;  // How many records were acknowledged (Database::kRecordsKey).
   uint64_t next_id = 0;   // Above every queue id used until then.
   friend bool operator==(const StoreMarker&, const StoreMarker&) = default;
 };

@@ -40,8 +40,10 @@ class Opening {
       status = Salvage(status);
       if (!status.ok()) return status;
     }
+    const absl::StatusOr<uint64_t> records = database_->Records();
+    if (!records.ok()) return records.status();
     auto store = std::make_unique<RocksdbStore>(options_, std::move(directory_),
-                                                std::move(database_), NextId());
+                                                std::move(database_), *records, NextId());
     status = store->Start();
     if (!status.ok()) return status;
     return store;
@@ -63,6 +65,7 @@ class Opening {
     const std::string newest_log = directory_->NewestLog();
     DatabaseMode mode;
     mode.create = !directory_->HasCurrent();
+    mode.complete = !marker_;
     if (mode.create) {
       const absl::Status status = MayCreate();
       if (!status.ok()) return status;
@@ -104,7 +107,9 @@ class Opening {
 
   absl::Status Compare(const std::string& newest_log) const {
     const std::string marker_path = MarkerPath(directory_->path());
-    const uint64_t sequence = database_->sequence();
+    const absl::StatusOr<uint64_t> records = database_->Records();
+    if (!records.ok()) return records.status();
+    const uint64_t sequence = *records;
     if (!marker_) {
       // The first start ended before its marker was written: nothing was acknowledged.
       if (sequence == 0) return absl::OkStatus();
@@ -169,7 +174,9 @@ class Opening {
   // Writes what was salvaged to tables, so that the damaged logs go, and proves that
   // the queue opens as any other from now on.
   absl::Status Settle() {
-    const uint64_t sequence = database_->sequence();
+    const absl::StatusOr<uint64_t> records = database_->Records();
+    if (!records.ok()) return records.status();
+    const uint64_t sequence = *records;
     const absl::Status flushed = FlushAll();
     if (!flushed.ok()) return flushed;
     const uint64_t expected = marker_ ? marker_->sequence : 0;

@@ -243,9 +243,7 @@ absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& 
   const ScanMode mode{.bodies = owned.IsNotFound() || options_.accept_loss,
                       .skip_damaged = options_.accept_loss};
   RecoveryScan scan(database_.get(), directory_->path(), mode, options_.logger);
-  const absl::Status status = scan.Run(found);
-  acknowledged_sequence_.store(database_->sequence(), std::memory_order_release);
-  return status;
+  return scan.Run(found);
 }
 
 absl::StatusOr<RecoveredMessage> RocksdbStore::ReadMessage(QueueId id) {

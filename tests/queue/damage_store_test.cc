@@ -87,7 +87,7 @@ TEST_F(DamagedStoreTest, LastRecordCutShortBehindTheMarkerIsRefusedWithTheGap) {
   AcceptAndClose(500);
   const std::string log = MainLog();
   std::filesystem::resize_file(log, std::filesystem::file_size(log) - 500);
-  ExpectRefusal("(3 missing)");  // Body, message, next id.
+  ExpectRefusal("(4 missing)");  // Body, message, next id, count.
   ExpectRefusal(log);
 }
 

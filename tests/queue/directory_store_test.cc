@@ -64,6 +64,37 @@ TEST_F(DirectoryStoreTest, SecondInstanceIsRefusedAndTheFirstGoesOn) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(10)));
 }
 
+// Records that annul each other vanish when they are flushed, and RocksDB's own sequence
+// number falls back behind them: that is no loss.
+TEST_F(DirectoryStoreTest, QueueWhoseMessagesAreAllGoneReopensAgainAndAgain) {
+  MustOpen();
+  Accept(1, 5);
+  for (uint64_t id = 1; id <= 5; ++id) Remove(id);
+  for (int run = 0; run < 4; ++run) {
+    Close();
+    MustOpen();
+    EXPECT_THAT(FoundIds(store_.get()), testing::IsEmpty());
+  }
+  EXPECT_EQ(logger_.lines(), "");
+}
+
+// Nothing can have been acknowledged before the first marker.
+TEST_F(DirectoryStoreTest, FirstStartMayEndAtAnyChangeOfTheDisk) {
+  MustOpen();
+  Close();
+  const uint64_t changes = file_system_->changes();
+  for (uint64_t last = 1; last <= changes; ++last) {
+    std::filesystem::remove_all(options_.directory);
+    file_system_->CutPowerAt(last);
+    Open().IgnoreError();
+    CutPower();
+    MustOpen();
+    EXPECT_THAT(FoundIds(store_.get()), testing::IsEmpty()) << last;
+    Accept(1, 1);
+    Close();
+  }
+}
+
 TEST_F(DirectoryStoreTest, CleanReopensKeepEverything) {
   for (uint64_t run = 0; run < 5; ++run) {
     MustOpen();

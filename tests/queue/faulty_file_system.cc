@@ -94,6 +94,17 @@ void FaultyFileSystem::CutPower() {
 void FaultyFileSystem::PowerOn() {
   const std::lock_guard lock(mutex_);
   power_off_ = false;
+  cut_at_ = 0;
+}
+
+void FaultyFileSystem::CutPowerAt(uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  cut_at_ = change_count_ + number;
+}
+
+uint64_t FaultyFileSystem::changes() const {
+  const std::lock_guard lock(mutex_);
+  return change_count_;
 }
 
 void FaultyFileSystem::FailLogSyncs(int count) {
@@ -121,7 +132,8 @@ uint64_t FaultyFileSystem::log_syncs() const {
   return log_syncs_;
 }
 
-IOStatus FaultyFileSystem::Refusal() const {
+IOStatus FaultyFileSystem::Refusal() {
+  if (++change_count_ == cut_at_) power_off_ = true;
   if (power_off_) return IOStatus::IOError("the power is off");
   if (read_only_) return IOStatus::IOError("Read-only file system");
   return IOStatus::OK();

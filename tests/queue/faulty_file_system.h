@@ -28,6 +28,10 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   // open, then PowerOn.
   void CutPower();
   void PowerOn();
+  // The power goes by itself before change `number` from now (appends, syncs and changes
+  // of directories count); CutPower() then takes back what was not synced.
+  void CutPowerAt(uint64_t number);
+  uint64_t changes() const;
 
   // The next `count` syncs of a log fail with EIO; the octets stay in the file (V4).
   void FailLogSyncs(int count);
@@ -79,7 +83,7 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   };
 
   // REQUIRES for these: mutex_ is held.
-  rocksdb::IOStatus Refusal() const;
+  rocksdb::IOStatus Refusal();
   void Bury(const std::string& path, Change* change);
   void Undo(const Change& change);
   FileState& StateOf(const std::string& path);
@@ -96,6 +100,8 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   std::vector<Change> changes_;
   uint64_t buried_ = 0;
   uint64_t log_syncs_ = 0;
+  uint64_t change_count_ = 0;
+  uint64_t cut_at_ = 0;  // 0: never.
   int failing_syncs_ = 0;
   bool power_off_ = false;
   bool full_ = false;
