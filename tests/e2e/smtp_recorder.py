@@ -6,6 +6,7 @@ lines end at CRLF and nowhere else, and only CRLF "." CRLF ends the content.
 import dataclasses
 import re
 import socketserver
+import sys
 import threading
 
 EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "DSN",
@@ -54,9 +55,10 @@ class _Session(socketserver.StreamRequestHandler):
                 content = self.read_content()
                 if content is None:
                     return
-                recorder.keep(RecordedMessage(reverse_path, parameters, recipients, content,
-                                              session))
+                message = RecordedMessage(reverse_path, parameters, recipients, content, session)
+                recorder.keep(message)
                 self.reply("250 2.0.0 Ok: recorded")
+                recorder.on_reply(message)
             elif verb == b"QUIT":
                 self.reply("221 2.0.0 Bye")
                 return
@@ -86,11 +88,20 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, request, client_address):
+        """A client that is killed resets its connections; everything else is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class SmtpRecorder:
-    """Listens on a loopback port of the system's choice; thread-safe."""
+    """Listens on a loopback port of the system's choice; thread-safe. `on_message` and
+    `on_reply` are called, on the session's thread, when a message was kept and when the
+    250 for it was sent."""
 
-    def __init__(self):
+    def __init__(self, on_message=lambda message: None, on_reply=lambda message: None):
+        self._on_message = on_message
+        self.on_reply = on_reply
         self._changed = threading.Condition()
         self._messages = []
         self._sessions = 0
@@ -109,6 +120,7 @@ class SmtpRecorder:
         with self._changed:
             self._messages.append(message)
             self._changed.notify_all()
+        self._on_message(message)
 
     @property
     def messages(self):

@@ -1,14 +1,19 @@
 """What was acknowledged survives: kill -9 under load, and restart."""
+import pathlib
+import sys
 import unittest
 
 from harness import EndToEndTest, wait_until
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "torture"))
+import oracle  # noqa: E402
 
 
 class CrashTest(EndToEndTest):
     def assert_nothing_lost(self, acknowledged, sink):
         delivered = sink.delivered()
-        lost = set(acknowledged) - set(delivered)
-        self.assertEqual(lost, set(), f"{len(lost)} of {len(acknowledged)} lost")
+        verdict = oracle.judge(oracle.Evidence(acknowledged, delivered))
+        self.assertEqual(verdict.breaches, [])
         return delivered
 
     def test_kill_nine_under_load_loses_nothing(self):
