@@ -55,14 +55,6 @@ void SimReader::ReadChunk(QueueId id, uint32_t chunk,
   Answer([found = std::move(found), answer = std::move(answer)] { answer(found); });
 }
 
-void SimReader::Scan(std::shared_ptr<const engine::BacklogScan> scan,
-                     std::function<void(absl::StatusOr<engine::BacklogFinds>)> answer) {
-  ++scans_;
-  absl::StatusOr<engine::BacklogFinds> found = engine::RunScan(store_, *scan);
-  if (dead_ || Fails()) found = absl::UnavailableError("I/O error");
-  Answer([found = std::move(found), answer = std::move(answer)] { answer(found); });
-}
-
 void SimReader::Crash() {
   dead_ = true;
   for (Later* later : waiting_) loop_->timers().Arm(later, loop_->now());

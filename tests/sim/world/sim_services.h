@@ -27,13 +27,10 @@ class SimReader final : public engine::ContentReader {
                    std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) override;
   void ReadChunk(QueueId id, uint32_t chunk,
                  std::function<void(absl::StatusOr<std::string>)> answer) override;
-  void Scan(std::shared_ptr<const engine::BacklogScan> scan,
-            std::function<void(absl::StatusOr<engine::BacklogFinds>)> answer) override;
 
   void set_delay_max(absl::Duration delay) { delay_max_ = delay; }
   void set_failure_percent(int percent) { failure_percent_ = percent; }
   uint64_t messages_read() const { return messages_read_; }
-  uint64_t scans() const { return scans_; }
   // The host is dead: all that waits is answered now, and everything later at once.
   void Crash();
 
@@ -50,7 +47,6 @@ class SimReader final : public engine::ContentReader {
   absl::Duration delay_max_;
   int failure_percent_ = 0;
   uint64_t messages_read_ = 0;
-  uint64_t scans_ = 0;
   bool dead_ = false;
 };
 
