@@ -37,6 +37,7 @@ FailureNotice MakeNotice(const ShardContext& context, DsnRequest request) {
   Dsn dsn = BuildDsn(request);
   FailureNotice notice;
   queue::Envelope& envelope = notice.envelope;
+  context.ages->Look();
   envelope.id = context.ids->Next(request.date);
   envelope.arrival = request.date;
   envelope.smtputf8 = dsn.smtputf8;

@@ -167,7 +167,8 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
   }
   stats.transaction_time.Record(now - pass->taken);
   if (!pass->delivered.empty()) {
-    stats.delivery_time.Record(context_->loop->wall() - pass->message()->envelope().arrival);
+    stats.delivery_time.Record(
+        context_->ages->Age(pass->message()->envelope(), context_->settings->retry));
   }
   // More transactions of this pass are under way: what is done need not wait for them.
   if (!pass->finished() && !pass->delivered.empty()) {
@@ -200,8 +201,7 @@ void OutcomeRecorder::AddRemoval(QueuedMessage* message, Request* request) {
 
 void OutcomeRecorder::PassFinished(std::unique_ptr<JobPass> pass) {
   QueuedMessage& message = *pass->message();
-  const bool over = context_->settings->retry.Expired(
-      message.envelope().arrival, context_->loop->wall(), message.envelope().reverse_path.empty());
+  const bool over = context_->ages->Expired(message.envelope(), context_->settings->retry);
   if (pass->any_deferred && over) ExpirePending(pass.get());
   if (!pass->failed.empty()) {
     context_->tasks->Spawn(FailAndNotify(std::move(pass)));
@@ -234,7 +234,9 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     const absl::Time wall = context_->loop->wall();
     queue::RetryState& retry = message.retry();
     ++retry.attempts;
-    retry.next_attempt = context_->settings->retry.NextAttempt(message.envelope().arrival, wall);
+    const queue::RetrySchedule& schedule = context_->settings->retry;
+    retry.next_attempt =
+        schedule.NextAttempt(context_->ages->Arrival(message.envelope(), schedule), wall);
     retry.last_reason = pass->deferral_text.substr(0, 1024);
     request->writes.PutRetry(message.id(), retry);
     message.set_has_retry();
@@ -335,8 +337,7 @@ void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& 
     LogRecipient(*pass, index, disposition, facts);
     context_->stats->deferred.Add();
   }
-  if (context_->settings->retry.Expired(message.envelope().arrival, context_->loop->wall(),
-                                        message.envelope().reverse_path.empty())) {
+  if (context_->ages->Expired(message.envelope(), context_->settings->retry)) {
     pass->deferral_text = trouble.text;
     ExpirePending(pass.get());
     context_->tasks->Spawn(FailAndNotify(std::move(pass)));

@@ -25,6 +25,9 @@ class QueueIdSource {
     return {last_ << kShardBits | shard_};
   }
 
+  // Every id that was given is at most this, every later one is above.
+  QueueId last() const { return {last_ << kShardBits | (kShardsMax - 1)}; }
+
   // Which of `shards` delivers a message found at start.
   static int ShardOf(QueueId id, int shards) {
     return static_cast<int>((id.value >> kShardBits) % static_cast<uint64_t>(shards));

@@ -27,6 +27,8 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
       scheduler_(context_.settings->limits),
       tasks_(context_.loop),
       ids_(context_.shard, highest_id),
+      ages_(&context_.loop->clock(), &ids_, highest_id,
+            context_.shard == 0 ? context_.logger : nullptr),
       recorder_(
           &context_,
           [this](std::shared_ptr<QueuedMessage> message) {
@@ -37,6 +39,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.scheduler = &scheduler_;
   context_.tasks = &tasks_;
   context_.ids = &ids_;
+  context_.ages = &ages_;
   context_.stats = &stats_;
   context_.tls_sessions = &tls_sessions_;
   context_.rearm = [this] { ArmTick(); };
@@ -45,7 +48,10 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
 
 Shard::~Shard() = default;
 
-QueueId Shard::NewId() { return ids_.Next(context_.loop->wall()); }
+QueueId Shard::NewId() {
+  ages_.Look();
+  return ids_.Next(context_.loop->wall());
+}
 
 absl::Status Shard::Admit(uint64_t octets) {
   if (draining_) return absl::UnavailableError("shutting down");
@@ -274,6 +280,7 @@ void Shard::ArmTick() {
 }
 
 void Shard::Tick() {
+  ages_.Look();
   scheduler_.Advance(context_.loop->now());
   ArmTick();
 }

@@ -100,6 +100,7 @@ class Shard final : public Acceptor, private JobFeed {
   queue::Scheduler scheduler_;
   TaskScope tasks_;
   QueueIdSource ids_;
+  MailAge ages_;
   OutcomeRecorder recorder_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
   CallbackTimer tick_;

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "base/sync.h"
 #include "engine/content_reader.h"
+#include "engine/mail_age.h"
 #include "engine/queue_id_source.h"
 #include "engine/settings.h"
 #include "engine/shard_credentials.h"
@@ -49,6 +50,7 @@ struct ShardContext {
   queue::Scheduler* scheduler = nullptr;
   TaskScope* tasks = nullptr;
   QueueIdSource* ids = nullptr;
+  MailAge* ages = nullptr;
   ShardStats* stats = nullptr;
   TlsSessionCache* tls_sessions = nullptr;
   // Everything in flight is to end: no further address is tried, no session begun.

@@ -231,7 +231,8 @@ Task<void> Destination::Work(Worker* worker) {
 
 Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
   const MonoTime begun = context_->loop->now();
-  const absl::Duration age = context_->loop->wall() - pass->message()->envelope().arrival;
+  const absl::Duration age =
+      context_->ages->Age(pass->message()->envelope(), context_->settings->retry);
   // The policy may be replaced while the session is being made by the old one.
   std::shared_ptr<const Settings> settings = context_->settings;
   SessionSetup made = co_await MakeSession(context_, nexthop_, age, &worker->running);
@@ -293,9 +294,8 @@ void Destination::GiveUpExpired(const Trouble& trouble, const TransactionFacts& 
   for (int i = 0; i < kGiveUpMax; ++i) {
     std::unique_ptr<JobPass> pass = feed_->Next(nexthop_);
     if (pass == nullptr) return;
-    const queue::Envelope& envelope = pass->message()->envelope();
-    const bool expired = context_->settings->retry.Expired(envelope.arrival, context_->loop->wall(),
-                                                           envelope.reverse_path.empty());
+    const bool expired =
+        context_->ages->Expired(pass->message()->envelope(), context_->settings->retry);
     if (!expired) {
       pass->Abandon();
       recorder_->PassFinished(std::move(pass));
