@@ -36,10 +36,9 @@ Trouble LookupTrouble(const std::string& name, std::string_view type, const absl
 }
 
 // The mail exchangers of a nexthop, best first (RFC 5321 5.1).
-Task<Hosts> FindHosts(ShardContext* context, Nexthop nexthop) {
+Task<Hosts> FindHosts(ShardContext* context, bool use_mx, Nexthop nexthop) {
   Hosts hosts;
-  const Settings& settings = *context->settings;
-  if (!nexthop.lookup_mx || nexthop.address_literal || !settings.use_mx) {
+  if (!nexthop.lookup_mx || nexthop.address_literal || !use_mx) {
     hosts.names.push_back(nexthop.host);
     co_return hosts;
   }
@@ -269,26 +268,27 @@ struct Target {
   IpAddress ip;
 };
 
-Task<std::vector<Target>> FindTargets(ShardContext* context, std::vector<std::string> hosts,
-                                      SessionSetup* setup) {
+// `settings` are the session's own: a reload meanwhile replaces the shard's.
+Task<std::vector<Target>> FindTargets(ShardContext* context,
+                                      std::shared_ptr<const Settings> settings,
+                                      std::vector<std::string> hosts, SessionSetup* setup) {
   std::vector<Target> targets;
-  const Settings& settings = *context->settings;
   for (const std::string& host : hosts) {
-    if (targets.size() >= static_cast<size_t>(settings.mx_address_limit)) break;
+    if (targets.size() >= static_cast<size_t>(settings->mx_address_limit)) break;
     if (const absl::StatusOr<IpAddress> literal = IpAddress::Parse(host); literal.ok()) {
       targets.push_back({host, *literal});
       continue;
     }
     const MonoTime deadline = context->loop->now() + kLookupTimeout;
     const absl::StatusOr<transport::AddressAnswer> answer =
-        co_await context->resolver->Addresses(host, settings.family, deadline);
+        co_await context->resolver->Addresses(host, settings->family, deadline);
     if (!answer.ok()) {
       setup->trouble = LookupTrouble(host, "A", answer.status());
       setup->permanent = absl::IsNotFound(answer.status());
       continue;
     }
     for (const IpAddress& ip : answer->addresses) {
-      if (targets.size() >= static_cast<size_t>(settings.mx_address_limit)) break;
+      if (targets.size() >= static_cast<size_t>(settings->mx_address_limit)) break;
       targets.push_back({host, ip});
     }
   }
@@ -299,13 +299,14 @@ Task<std::vector<Target>> FindTargets(ShardContext* context, std::vector<std::st
 Task<void> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> settings,
                       Nexthop nexthop, absl::Duration mail_age, ClientSession** running,
                       SessionSetup* setup) {
-  Hosts hosts = co_await FindHosts(context, nexthop);
+  Hosts hosts = co_await FindHosts(context, settings->use_mx, nexthop);
   if (hosts.trouble) {
     setup->trouble = *hosts.trouble;
     setup->permanent = hosts.permanent;
     co_return;
   }
-  const std::vector<Target> targets = co_await FindTargets(context, std::move(hosts.names), setup);
+  const std::vector<Target> targets =
+      co_await FindTargets(context, settings, std::move(hosts.names), setup);
   if (targets.empty()) co_return;
   setup->permanent = false;
   int sessions = 0;
