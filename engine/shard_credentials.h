@@ -15,20 +15,23 @@ namespace mailrace::engine {
 
 class CredentialPauses {
  public:
-  // `user` at `host`; `generation` of the tables, so that a corrected password works at
-  // once after a reload.
+  // `user` at `host`.
   struct Key {
     std::string host;
     std::string user;
-    uint64_t generation = 0;
     auto operator<=>(const Key&) const = default;
   };
 
+  // `generation` is of the configuration that the credential was read by (Settings).
+
   // The server's words if the credential rests now. One caller at a time is let through
-  // when the pause is over: its try decides for all.
-  std::optional<std::string> Paused(const Key& key, MonoTime now);
-  // True if this is the first refusal (one alarm, not one a session).
-  bool Refused(const Key& key, std::string reply, MonoTime now, absl::Duration pause);
+  // when the pause is over, or the configuration is newer than the refusal (the password
+  // may have been corrected): its try decides for all.
+  std::optional<std::string> Paused(const Key& key, uint64_t generation, MonoTime now);
+  // True if this is the first refusal since the credential worked (one alarm, not one a
+  // session or a reload). What is said to an older configuration counts no more.
+  bool Refused(const Key& key, uint64_t generation, std::string reply, MonoTime now,
+               absl::Duration pause);
   // True if it had been refused before (the all-clear).
   bool Accepted(const Key& key);
 
@@ -37,10 +40,13 @@ class CredentialPauses {
     MonoTime until;
     absl::Duration pause;
     std::string reply;
+    uint64_t generation = 0;
   };
   static constexpr size_t kEntriesMax = 1000;
   std::mutex mutex_;
-  std::map<Key, Entry> entries_;  // Guarded by mutex_.
+  // Guarded by mutex_.
+  std::map<Key, Entry> entries_;
+  uint64_t newest_generation_ = 0;
 };
 
 }  // namespace mailrace::engine

@@ -239,9 +239,9 @@ Task<std::optional<Trouble>> LogInToServer(ShardContext* context,
                                   "no mechanism available",
                                   logs::PeerName(peer))};
   }
-  const CredentialPauses::Key pause_key{peer.host, credentials->user, settings->generation};
+  const CredentialPauses::Key pause_key{peer.host, credentials->user};
   const MonoTime now = context->loop->now();
-  if (const auto said = context->credential_pauses->Paused(pause_key, now)) {
+  if (const auto said = context->credential_pauses->Paused(pause_key, settings->generation, now)) {
     co_return Trouble{{4, 7, 0},
                       fmt::format("SASL [CACHED] authentication failed; server {} said: {}",
                                   logs::PeerName(peer), *said)};
@@ -260,7 +260,8 @@ Task<std::optional<Trouble>> LogInToServer(ShardContext* context,
   Trouble trouble = ExplainFailure(*failure, peer);
   if (failure->kind == Failure::Kind::kReply && failure->reply->code == 535) {
     const std::string reply = logs::OneLine(failure->reply->ToString());
-    if (context->credential_pauses->Refused(pause_key, reply, now, settings->sasl_failure_pause)) {
+    if (context->credential_pauses->Refused(pause_key, settings->generation, reply, now,
+                                            settings->sasl_failure_pause)) {
       context->logger->Log(
           Severity::kError, "smtp",
           fmt::format("SASL authentication to {} as {} was refused ({}); mail waits, next try in "

@@ -40,35 +40,55 @@ TEST(QueueIdSourceTest, EveryIdHasOneOfTheShards) {
 class CredentialPausesTest : public testing::Test {
  protected:
   CredentialPauses pauses_;
-  const CredentialPauses::Key key_{"relay.test", "user", 1};
+  const CredentialPauses::Key key_{"relay.test", "user"};
 };
 
 TEST_F(CredentialPausesTest, OneRefusalRestsItForAll) {
-  EXPECT_FALSE(pauses_.Paused(key_, At(0)).has_value());
-  EXPECT_TRUE(pauses_.Refused(key_, "535 no", At(0), absl::Seconds(300)));
-  EXPECT_EQ(pauses_.Paused(key_, At(299)), "535 no");
+  EXPECT_FALSE(pauses_.Paused(key_, 1, At(0)).has_value());
+  EXPECT_TRUE(pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300)));
+  EXPECT_EQ(pauses_.Paused(key_, 1, At(299)), "535 no");
   // Another session that was refused meanwhile raises no second alarm.
-  EXPECT_FALSE(pauses_.Refused(key_, "535 no", At(1), absl::Seconds(300)));
+  EXPECT_FALSE(pauses_.Refused(key_, 1, "535 no", At(1), absl::Seconds(300)));
 }
 
 TEST_F(CredentialPausesTest, AfterThePauseOneTryDecidesForAll) {
-  pauses_.Refused(key_, "535 no", At(0), absl::Seconds(300));
-  EXPECT_FALSE(pauses_.Paused(key_, At(300)).has_value());
-  EXPECT_TRUE(pauses_.Paused(key_, At(301)).has_value());
+  pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300));
+  EXPECT_FALSE(pauses_.Paused(key_, 1, At(300)).has_value());
+  EXPECT_TRUE(pauses_.Paused(key_, 1, At(301)).has_value());
 }
 
 TEST_F(CredentialPausesTest, SuccessIsTheAllClearOnce) {
-  pauses_.Refused(key_, "535 no", At(0), absl::Seconds(300));
+  pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300));
   EXPECT_TRUE(pauses_.Accepted(key_));
   EXPECT_FALSE(pauses_.Accepted(key_));
-  EXPECT_FALSE(pauses_.Paused(key_, At(1)).has_value());
+  EXPECT_FALSE(pauses_.Paused(key_, 1, At(1)).has_value());
 }
 
-TEST_F(CredentialPausesTest, OthersAndNewTablesAreNotConcerned) {
-  pauses_.Refused(key_, "535 no", At(0), absl::Seconds(300));
-  EXPECT_FALSE(pauses_.Paused({"relay.test", "other", 1}, At(1)).has_value());
-  EXPECT_FALSE(pauses_.Paused({"other.test", "user", 1}, At(1)).has_value());
-  EXPECT_FALSE(pauses_.Paused({"relay.test", "user", 2}, At(1)).has_value());
+TEST_F(CredentialPausesTest, OthersAreNotConcerned) {
+  pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300));
+  EXPECT_FALSE(pauses_.Paused({"relay.test", "other"}, 1, At(1)).has_value());
+  EXPECT_FALSE(pauses_.Paused({"other.test", "user"}, 1, At(1)).has_value());
+}
+
+TEST_F(CredentialPausesTest, AReloadLetsOneTryWithoutWaiting) {
+  pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300));
+  EXPECT_FALSE(pauses_.Paused(key_, 2, At(1)).has_value());
+  EXPECT_TRUE(pauses_.Paused(key_, 2, At(2)).has_value());
+  // The password is still wrong: no second alarm.
+  EXPECT_FALSE(pauses_.Refused(key_, 2, "535 no", At(3), absl::Seconds(300)));
+  EXPECT_TRUE(pauses_.Paused(key_, 2, At(4)).has_value());
+  // It is corrected: one all-clear.
+  EXPECT_FALSE(pauses_.Paused(key_, 3, At(5)).has_value());
+  EXPECT_TRUE(pauses_.Accepted(key_));
+  EXPECT_FALSE(pauses_.Accepted(key_));
+}
+
+TEST_F(CredentialPausesTest, ARefusalOfTheOldPasswordSaysNothingAboutTheNewOne) {
+  pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300));
+  EXPECT_FALSE(pauses_.Paused(key_, 2, At(1)).has_value());
+  EXPECT_TRUE(pauses_.Accepted(key_));
+  EXPECT_FALSE(pauses_.Refused(key_, 1, "535 no", At(2), absl::Seconds(300)));
+  EXPECT_FALSE(pauses_.Paused(key_, 2, At(3)).has_value());
 }
 
 // A session without TLS behind it: only its identity matters here.
