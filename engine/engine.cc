@@ -29,8 +29,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(EngineStart start) {
   if (absl::Status status = transport::uring::ProbeUring(); !status.ok()) return status;
   std::unique_ptr<Engine> engine(new Engine(std::move(start)));
   if (absl::Status status = engine->OpenQueue(); !status.ok()) return status;
+  if (absl::Status status = engine->OpenFlights(); !status.ok()) return status;
   if (absl::Status status = engine->StartShards(); !status.ok()) return status;
   if (absl::Status status = engine->RecoverMessages(); !status.ok()) return status;
+  engine->ReportStart();
   if (absl::Status status = engine->Listen(); !status.ok()) return status;
   return engine;
 }
@@ -66,6 +68,44 @@ absl::Status Engine::OpenQueue() {
   return absl::OkStatus();
 }
 
+// What the last process left in flight is read, joined with what the store knows, and
+// listed anew before its own list goes.
+absl::Status Engine::OpenFlights() {
+  const std::string& directory = start_.options.general.queue_directory;
+  const auto shards = static_cast<int>(start_.options.general.engine_shards);
+  const BootId boot = CurrentBootId();
+  const absl::StatusOr<EarlierFlights> earlier = ReadFlightFiles(directory, boot);
+  if (!earlier.ok()) return earlier.status();
+  possible_duplicates_ = FindPossibleDuplicates(*earlier, store_.get(), *start_.settings, shards);
+  for (int shard = 0; shard < shards; ++shard) {
+    absl::StatusOr<std::unique_ptr<FlightFile>> file = FlightFile::Make(directory, shard, boot);
+    if (!file.ok()) return file.status();
+    flights_.push_back(*std::move(file));
+  }
+  for (const PossibleDuplicates::Message& message : possible_duplicates_.messages) {
+    const auto shard = static_cast<size_t>(QueueIdSource::ShardOf(message.id, shards));
+    flights_[shard]->journal().Carry(message.id, message.recipients);
+  }
+  for (const std::unique_ptr<FlightFile>& file : flights_) {
+    if (absl::Status status = file->Publish(); !status.ok()) return status;
+  }
+  RemoveStaleFlightFiles(directory, shards);
+  return absl::OkStatus();
+}
+
+void Engine::ReportStart() {
+  const PossibleDuplicates& found = possible_duplicates_;
+  const Severity severity =
+      found.exact && found.recipients == 0 ? Severity::kInfo : Severity::kWarning;
+  start_.logger->Log(severity, "queue", "start: " + SummaryLine(found));
+  for (const std::string& doubt : found.doubt) {
+    start_.logger->Warning("queue", "start: the list of possible duplicates: " + doubt);
+  }
+  for (const PossibleDuplicates::Message& message : found.messages) {
+    start_.logger->Warning("qmgr", MessageLine(message));
+  }
+}
+
 absl::Status Engine::StartShards() {
   committer_ = std::make_unique<queue::GroupCommit>(store_.get(), queue::GroupCommit::Options());
   store_reader_ = std::make_unique<StoreReadThread>(store_.get());
@@ -81,6 +121,7 @@ absl::Status Engine::StartShards() {
   parts.fatal = [this](const absl::Status& status) { Fatal(status); };
   parts.ready_for_tls = [this] { return entropy_->ReadyForTls(); };
   parts.free_octets = [this] { return free_octets_.value(); };
+  for (const auto& file : flights_) parts.flights.push_back(&file->journal());
   parts.shards = static_cast<int>(start_.options.general.engine_shards);
   parts.highest_id = store_->highest_id();
   for (int i = 0; i < parts.shards; ++i) {
@@ -140,6 +181,7 @@ absl::Status Engine::Listen() {
   control.store_reader = store_reader_.get();
   control.store = store_.get();
   control.committer = committer_.get();
+  control.possible_duplicates = &possible_duplicates_;
   control.entropy = entropy_.get();
   control.clock = &clock_;
   control.started = clock_.Mono();
@@ -209,6 +251,8 @@ Engine::~Engine() {
   if (!stopped()) BeginStop(absl::ZeroDuration());
   for (const std::unique_ptr<ShardThread>& shard : shards_) shard->Join();
   committer_.reset();
+  // What the shards did not see become durable stays listed; the next start asks the store.
+  for (const std::unique_ptr<FlightFile>& file : flights_) file->RemoveIfEmpty();
   shards_.clear();
   store_reader_.reset();
   entropy_.reset();

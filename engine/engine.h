@@ -17,8 +17,10 @@
 #include "engine/admin/control_server.h"
 #include "engine/config/options.h"
 #include "engine/entropy/entropy_service.h"
+#include "engine/flight_file.h"
 #include "engine/intake/submission_server.h"
 #include "engine/logs/async_logger.h"
+#include "engine/possible_duplicates.h"
 #include "engine/settings.h"
 #include "engine/shard_thread.h"
 #include "queue/group_commit.h"
@@ -58,8 +60,10 @@ class Engine {
  private:
   explicit Engine(EngineStart start);
   absl::Status OpenQueue();
+  absl::Status OpenFlights();
   absl::Status StartShards();
   absl::Status RecoverMessages();
+  void ReportStart();
   absl::Status Listen();
   void Fatal(const absl::Status& status);
 
@@ -73,6 +77,8 @@ class Engine {
   std::unique_ptr<queue::Store> store_;
   std::unique_ptr<queue::GroupCommit> committer_;
   std::unique_ptr<StoreReadThread> store_reader_;
+  PossibleDuplicates possible_duplicates_;            // Of the end before this start.
+  std::vector<std::unique_ptr<FlightFile>> flights_;  // One a shard.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   size_t recovered_ = 0;
   std::vector<SocketAddress> addresses_;

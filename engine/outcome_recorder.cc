@@ -1,6 +1,7 @@
 #include "engine/outcome_recorder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/sync.h"
@@ -37,6 +38,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   bool removes = false;     // The message's records go.
   bool defers = false;      // The job was deferred: its message may leave memory then.
   std::vector<std::shared_ptr<QueuedMessage>> notices;
+  std::vector<FlightMark> marks;  // Cleared when this is durable.
 
   void Done() override {
     ShardContext& context = *recorder_->context_;
@@ -59,6 +61,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       return;
     }
     context.stats->uncommitted_outcomes.Subtract(recipients);
+    recorder_->ClearMarks(&marks);
     if (removes) recorder_->Removed(id_);
     if (defers) recorder_->EvictDeferred(id_);
     for (std::shared_ptr<QueuedMessage>& notice : notices) recorder_->enqueue_(std::move(notice));
@@ -76,6 +79,11 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   CallbackTimer again_;
   bool retrying_ = false;
 };
+
+void OutcomeRecorder::ClearMarks(std::vector<FlightMark>* marks) {
+  for (const FlightMark mark : *marks) context_->flights->Clear(mark);
+  marks->clear();
+}
 
 void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   context_->stats->uncommitted_outcomes.Add(request->recipients);
@@ -135,6 +143,7 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
   JobPass* pass = transaction->pass();
   ShardStats& stats = *context_->stats;
   const MonoTime now = context_->loop->now();
+  bool may_have_it = false;
   for (const transport::smtp::OutgoingRecipient& recipient : transaction->recipients) {
     Disposition disposition = JudgeRecipient(recipient, transaction->failure, facts.relay,
                                              context_->settings->soft_bounce);
@@ -143,6 +152,8 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
       continue;
     }
     LogRecipient(*pass, recipient.index, disposition, facts);
+    may_have_it =
+        may_have_it || disposition.uncertain || disposition.kind == Disposition::Kind::kDelivered;
     switch (disposition.kind) {
       case Disposition::Kind::kDelivered:
         stats.delivered.Add();
@@ -159,6 +170,13 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
         if (disposition.uncertain) stats.uncertain.Add();
         pass->any_deferred = true;
         pass->deferral_text = std::move(disposition.text);
+    }
+  }
+  if (transaction->flight().recipients > 0) {
+    if (may_have_it) {
+      pass->marks.push_back(transaction->flight());
+    } else {
+      context_->flights->Clear(transaction->flight());  // The server said no.
     }
   }
   if (transaction->failure &&
@@ -180,6 +198,8 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
 
 void OutcomeRecorder::AddDelivered(JobPass* pass, Request* request) {
   QueuedMessage& message = *pass->message();
+  std::move(pass->marks.begin(), pass->marks.end(), std::back_inserter(request->marks));
+  pass->marks.clear();
   for (const uint32_t index : pass->delivered) {
     message.MarkFinal(index);
     ++request->recipients;
@@ -372,6 +392,7 @@ void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus s
 }
 
 void OutcomeRecorder::Removed(QueueId id) {
+  if (context_->flights != nullptr) context_->flights->Forget(id);
   context_->stats->removed_messages.Add();
   context_->logger->Info("qmgr", logs::RemovedLine(id.ToString()));
 }

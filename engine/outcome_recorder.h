@@ -75,6 +75,7 @@ class OutcomeRecorder {
   void Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request);
   void EvictDeferred(QueueId id);
   void Removed(QueueId id);
+  void ClearMarks(std::vector<FlightMark>* marks);
   void Submit(std::unique_ptr<Request> request);
 
   ShardContext* context_;

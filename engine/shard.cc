@@ -247,6 +247,7 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
                                         context_.settings->limits.recipient_limit, context_.loop,
                                         context_.reader);
   pass->taken = now;
+  pass->flights = context_.flights;
   return pass;
 }
 

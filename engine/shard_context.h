@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "base/sync.h"
 #include "engine/content_reader.h"
+#include "engine/flight_journal.h"
 #include "engine/mail_age.h"
 #include "engine/queue_id_source.h"
 #include "engine/settings.h"
@@ -35,6 +36,7 @@ struct ShardContext {
   ContentReader* reader = nullptr;
   Logger* logger = nullptr;
   Random* random = nullptr;
+  FlightJournal* flights = nullptr;  // This shard's; null: what is in flight is not listed.
   CredentialPauses* credential_pauses = nullptr;  // All shards' together.
   // The queue can no longer be trusted: says so and ends the process.
   std::function<void(absl::Status)> fatal;

@@ -64,6 +64,7 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
   context.reader = &reader;
   context.logger = parts_.logger;
   context.random = parts_.random;
+  context.flights = parts_.flights[static_cast<size_t>(index_)];
   context.credential_pauses = parts_.credential_pauses;
   context.fatal = parts_.fatal;
   context.free_octets = parts_.free_octets;

@@ -36,6 +36,7 @@ struct ShardThreadParts {
   StoreReadThread* store_reader = nullptr;
   std::shared_ptr<transport::dns::DnsService> dns;
   CredentialPauses* credential_pauses = nullptr;
+  std::vector<FlightJournal*> flights;  // One a shard.
   std::shared_ptr<const Settings> settings;
   std::function<void(absl::Status)> fatal;
   std::function<uint64_t()> free_octets;

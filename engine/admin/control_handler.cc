@@ -95,7 +95,8 @@ ShardFigures Figures(ShardRuntime* runtime) {
                       {"auth_successes", s.auth_successes.value()},
                       {"auth_failures", s.auth_failures.value()},
                       {"memory_octets", s.memory_octets.value()},
-                      {"uncommitted_outcomes", s.uncommitted_outcomes.value()}};
+                      {"uncommitted_outcomes", s.uncommitted_outcomes.value()},
+                      {"possible_duplicates", runtime->shard->context().flights->recipients()}};
   figures.histograms = {{"commit", &s.commit_time},
                         {"queue", &s.queue_time},
                         {"connect", &s.connect_time},
@@ -112,6 +113,15 @@ ShardFigures Figures(ShardRuntime* runtime) {
     }
   });
   return figures;
+}
+
+// What the end before this start left in doubt: all of it, the log has only a part.
+Json AtStartJson(const PossibleDuplicates& found) {
+  Json ids = Json::array();
+  for (const PossibleDuplicates::Message& message : found.messages) {
+    ids.push_back(message.id.ToString());
+  }
+  return {{"recipients", found.recipients}, {"exact", found.exact}, {"ids", std::move(ids)}};
 }
 
 struct JobFacts {
@@ -231,6 +241,7 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
                      {"total", counts.ready + counts.deferred + counts.held + counts.in_flight}};
   totals["suspended"] = std::move(suspended);
   const MonoTime now = parts_.clock->Mono();
+  totals["possible_duplicates_at_start"] = AtStartJson(*parts_.possible_duplicates);
   totals["uptime_seconds"] = absl::ToInt64Seconds(now - parts_.started);
   const queue::CommitStats& commits = parts_.committer->stats();
   totals["commits"] = {{"groups", commits.groups.value()},

@@ -19,6 +19,7 @@
 #include "engine/admin/control_server.h"
 #include "engine/entropy/entropy_service.h"
 #include "engine/logs/async_logger.h"
+#include "engine/possible_duplicates.h"
 #include "engine/shard_thread.h"
 #include "queue/group_commit.h"
 #include "queue/store.h"
@@ -32,6 +33,7 @@ struct ControlParts {
   StoreReadThread* store_reader = nullptr;
   queue::Store* store = nullptr;
   const queue::GroupCommit* committer = nullptr;
+  const PossibleDuplicates* possible_duplicates = nullptr;
   const entropy::EntropyService* entropy = nullptr;
   const Clock* clock = nullptr;
   MonoTime started;

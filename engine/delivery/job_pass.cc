@@ -45,6 +45,18 @@ std::string_view RetValue(queue::Ret ret) {
 
 }  // namespace
 
+void DeliveryTransaction::EndOfDataComes(size_t count) {
+  if (pass_->flights == nullptr) return;
+  std::vector<uint32_t> accepted;
+  accepted.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    if (recipients[i].result == transport::smtp::OutgoingRecipient::Result::kUntried) {
+      accepted.push_back(recipients[i].index);
+    }
+  }
+  flight_ = pass_->flights->Fill(pass_->message()->id(), accepted);
+}
+
 JobPass::JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message,
                  std::vector<uint32_t> recipients, int recipients_per_transaction, Loop* loop,
                  ContentReader* reader)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "engine/content_reader.h"
 #include "engine/delivery/transaction_content.h"
+#include "engine/flight_journal.h"
 #include "engine/outcome.h"
 #include "engine/queued_message.h"
 #include "queue/scheduler.h"
@@ -32,10 +33,14 @@ class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
 
   Task<absl::StatusOr<std::string_view>> NextChunk() override { return content_.Next(); }
   void Rewind() override { content_.Rewind(); }
+  void EndOfDataComes(size_t recipients) override;
+  // Of the end of data; whoever makes the outcome durable clears it.
+  FlightMark flight() const { return flight_; }
 
  private:
   JobPass* pass_;
   TransactionContent content_;
+  FlightMark flight_;
   uint32_t use_ = 1;
 };
 
@@ -77,6 +82,11 @@ class JobPass {
   bool any_untried = false;
   bool unfit = false;  // The stored content must not be sent.
   std::string deferral_text;
+
+  // Of transactions that the server took or may have taken, until their record is durable.
+  std::vector<FlightMark> marks;
+
+  FlightJournal* flights = nullptr;  // Borrowed; null: none is kept.
 
   MonoTime taken;      // Handed to a session.
   MonoTime connected;  // The session stood; `taken` or earlier for a reused one.

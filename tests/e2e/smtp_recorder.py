@@ -27,6 +27,12 @@ class _Session(socketserver.StreamRequestHandler):
         self.wfile.write(text.encode() + b"\r\n")
 
     def handle(self):
+        try:
+            self.converse()
+        except ConnectionError:
+            pass  # The client was killed.
+
+    def converse(self):
         recorder = self.server.recorder
         session = recorder.next_session()
         self.reply("220 recorder.example.org ESMTP")
@@ -57,6 +63,7 @@ class _Session(socketserver.StreamRequestHandler):
                     return
                 message = RecordedMessage(reverse_path, parameters, recipients, content, session)
                 recorder.keep(message)
+                recorder.replies.wait()
                 self.reply("250 2.0.0 Ok: recorded")
                 recorder.on_reply(message)
             elif verb == b"QUIT":
@@ -105,6 +112,9 @@ class SmtpRecorder:
         self._changed = threading.Condition()
         self._messages = []
         self._sessions = 0
+        # Cleared: the message is taken, and its reply waits.
+        self.replies = threading.Event()
+        self.replies.set()
         self._server = _Server(("127.0.0.1", 0), _Session)
         self._server.recorder = self
         self.port = self._server.server_address[1]
@@ -136,6 +146,7 @@ class SmtpRecorder:
             return list(self._messages)
 
     def close(self):
+        self.replies.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -127,7 +127,10 @@ bool ClientTransaction::wants_content() const {
   return !over_ && !lone_dot_ && written_.step == Step::kEndOfData && nothing_outstanding();
 }
 
-void ClientTransaction::ContentEnded() { written_ = After(written_); }
+void ClientTransaction::ContentEnded() {
+  message_->EndOfDataComes(recipients_);
+  written_ = After(written_);
+}
 
 void ClientTransaction::RefuseOwn(Reply reply) {
   RefuseRest(Step::kMail, reply);

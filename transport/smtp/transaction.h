@@ -106,6 +106,9 @@ struct OutgoingMessage {
   // lives until the next call. Called again from the start after Rewind().
   virtual Task<absl::StatusOr<std::string_view>> NextChunk() = 0;
   virtual void Rewind() = 0;
+  // The end of data is about to be sent: from here the server may have the message for
+  // those of the first `recipients` that have no result yet.
+  virtual void EndOfDataComes(size_t /*recipients*/) {}
 };
 
 // What the engine offers a running session. Calls come on the session's shard.
