@@ -52,8 +52,9 @@ ParameterGroup GeneralParameters() {
           Time("shutdown_grace_time", "60s", 's', 0, kHour,
                MAILRACE_FIELD(general.shutdown_grace_time),
                "How long a stop waits for transactions under way. What is unfinished then stays "
-               "in the queue.",
-               "Keep it below the supervisor's own stop limit."),
+               "in the queue; whoever's final dot has no answer yet may get the mail twice. A "
+               "second SIGTERM ends the wait.",
+               "Below the stop limit of a supervisor other than systemd, which is told."),
           Text("compatibility_level", "0", MAILRACE_FIELD(general.compatibility_level),
                "a Postfix version",
                "Only for expressions that mention it; no default here depends on it.",
@@ -71,7 +72,8 @@ ParameterGroup LogParameters() {
           {
               Text("syslog_name", "postfix", MAILRACE_FIELD(log.syslog_name), "a word",
                    "The name before the service in each line: postfix/smtp[123].",
-                   "To tell two instances apart."),
+                   "To tell two instances apart.")
+                  .AtStart(),
               Word("syslog_facility", "mail",
                    "auth authpriv cron daemon ftp kern local0 local1 local2 local3 local4 local5 "
                    "local6 local7 lpr mail news syslog user uucp",
@@ -126,19 +128,23 @@ ParameterGroup EntropyParameters() {
                   .AtStart(),
               Integer("tls_random_bytes", "32", 1, 65535, MAILRACE_FIELD(entropy.tls_random_bytes),
                       "Octets taken at each reseed; devices and egd give at most 255 at a time.",
-                      "Hardly ever."),
+                      "Hardly ever.")
+                  .AtStart(),
               Integer("tls_daemon_random_bytes", "32", 1, 255,
                       MAILRACE_FIELD(entropy.tls_daemon_random_bytes),
-                      "Octets that the service hands to the TLS library at start.", "Hardly ever."),
+                      "Octets that the service hands to the TLS library at start.", "Hardly ever.")
+                  .AtStart(),
               Time("tls_random_reseed_period", "3600s", 's', 1, 365 * kDay,
                    MAILRACE_FIELD(entropy.tls_random_reseed_period),
                    "The longest time between reseeds; each is drawn evenly from 0 to this.",
-                   "Shorter where policy prescribes frequent reseeding."),
+                   "Shorter where policy prescribes frequent reseeding.")
+                  .AtStart(),
               Time("tls_random_prng_update_period", "3600s", 's', 1, 365 * kDay,
                    MAILRACE_FIELD(entropy.tls_random_prng_update_period),
                    "The longest time between updates of the exchange file, drawn likewise.",
                    "Hardly ever.")
-                  .Alias("tls_random_upd_period"),
+                  .Alias("tls_random_upd_period")
+                  .AtStart(),
               Text("tls_random_exchange_name", "${data_directory}/prng_exch",
                    MAILRACE_FIELD(entropy.tls_random_exchange_name), "an absolute path",
                    "1024 octets of generator state that survive restarts; mode 0600.",

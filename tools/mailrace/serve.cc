@@ -13,6 +13,7 @@
 #include <ctime>
 
 #include "engine/config/config.h"
+#include "engine/config/reload.h"
 #include "engine/engine.h"
 #include "engine/logs/async_logger.h"
 #include "engine/settings_from_config.h"
@@ -23,6 +24,9 @@ namespace mailrace::tools {
 
 namespace {
 
+// What a stop may take beyond the grace: farewells, last records, closing the queue.
+constexpr absl::Duration kStopReserve = absl::Seconds(30);
+
 constexpr int kExitConfig = 78;       // EX_CONFIG
 constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE
 
@@ -32,12 +36,17 @@ struct Loaded {
   engine::config::Diagnostics diagnostics;
 };
 
-// Everything or nothing.
-Loaded Load(const ServeArguments& arguments, uint64_t generation) {
+// Everything or nothing. `running`: null at start.
+Loaded Load(const ServeArguments& arguments, uint64_t generation,
+            const engine::config::Config* running) {
   Loaded loaded;
   engine::config::LoadEnvironment environment;
   environment.overrides = arguments.overrides;
   loaded.config = engine::config::LoadConfig(arguments.directory, environment, &loaded.diagnostics);
+  if (loaded.config != nullptr && running != nullptr) {
+    loaded.config =
+        engine::config::KeepStartParameters(*running, *loaded.config, &loaded.diagnostics);
+  }
   if (loaded.config != nullptr) {
     loaded.settings = engine::SettingsFromConfig(loaded.config, generation, &loaded.diagnostics);
   }
@@ -92,15 +101,21 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-void Reload(const ServeArguments& arguments, uint64_t generation, engine::Engine* engine,
+// *config is replaced if the new one is good, and is what it was if not.
+void Reload(const ServeArguments& arguments, uint64_t generation,
+            std::shared_ptr<const engine::config::Config>* config, engine::Engine* engine,
             logs::AsyncLogger* logger) {
   sd_notify(0, "RELOADING=1");
   logger->Reopen();
-  Loaded loaded = Load(arguments, generation);
+  Loaded loaded = Load(arguments, generation, config->get());
   LogDiagnostics(loaded.diagnostics, logger);
   if (loaded.settings == nullptr) {
-    logger->Log(Severity::kError, "master", "reload refused, the old configuration stays in use");
+    logger->Log(Severity::kError, "master",
+                fmt::format("reload refused, {} errors in the configuration; the old one stays in "
+                            "use",
+                            loaded.diagnostics.errors()));
   } else {
+    *config = loaded.config;
     engine->Reload(loaded.settings);
     logger->Info("master", fmt::format("reload -- version {}, configuration {}", MAILRACE_VERSION,
                                        arguments.directory));
@@ -109,21 +124,26 @@ void Reload(const ServeArguments& arguments, uint64_t generation, engine::Engine
 }
 
 // Until the engine has stopped.
-void Supervise(const ServeArguments& arguments, const sigset_t& signals, absl::Duration grace,
-               engine::Engine* engine, logs::AsyncLogger* logger) {
+void Supervise(const ServeArguments& arguments, const sigset_t& signals,
+               std::shared_ptr<const engine::config::Config> config, engine::Engine* engine,
+               logs::AsyncLogger* logger) {
   uint64_t generation = 1;
   bool stopping = false;
   while (!engine->stopped()) {
     const timespec wait = stopping ? timespec{0, 20'000'000} : timespec{1, 0};
     const int signal = sigtimedwait(&signals, nullptr, &wait);
     if (signal == SIGHUP && !stopping) {
-      Reload(arguments, ++generation, engine, logger);
+      Reload(arguments, ++generation, &config, engine, logger);
     } else if ((signal == SIGTERM || signal == SIGINT) && !stopping) {
       stopping = true;
-      sd_notify(0, "STOPPING=1");
+      const absl::Duration grace = config->options.general.shutdown_grace_time;
+      // The supervisor's own limit must not cut short the grace that was configured.
+      sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld",
+                 static_cast<long long>(absl::ToInt64Microseconds(grace + kStopReserve)));
       logger->Info("master", fmt::format("terminating on signal {}", signal));
       engine->BeginStop(grace);
     } else if (signal == SIGTERM || signal == SIGINT) {
+      logger->Info("master", fmt::format("signal {} again: ending now", signal));
       engine->StopNow();
     } else {
       engine->Tick();
@@ -138,7 +158,7 @@ int Serve(const ServeArguments& arguments) {
   // No core file with keys and passwords in it (reliability.md K-06).
   prctl(PR_SET_DUMPABLE, 0);
   RaiseDescriptorLimit();
-  Loaded loaded = Load(arguments, 1);
+  Loaded loaded = Load(arguments, 1, nullptr);
   std::fputs(loaded.diagnostics.ToString(false).c_str(), stderr);
   if (loaded.settings == nullptr) {
     std::fprintf(stderr, "mailrace: not started, %zu errors in the configuration\n",
@@ -174,7 +194,7 @@ int Serve(const ServeArguments& arguments) {
     std::printf("mailrace: ready, %s\n", description.c_str());
     std::fflush(stdout);
     sd_notifyf(0, "READY=1\nSTATUS=%s", description.c_str());
-    Supervise(arguments, signals, options.general.shutdown_grace_time, engine->get(), log);
+    Supervise(arguments, signals, loaded.config, engine->get(), log);
   }
   log->Info("master", "stopped");
   return 0;
