@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(EngineStart start) {
   if (absl::Status status = engine->OpenFlights(); !status.ok()) return status;
   if (absl::Status status = engine->StartShards(); !status.ok()) return status;
   if (absl::Status status = engine->RecoverMessages(); !status.ok()) return status;
-  engine->ReportStart();
+  LogStart(engine->report_, engine->start_.logger);
   if (absl::Status status = engine->Listen(); !status.ok()) return status;
   return engine;
 }
@@ -46,6 +46,7 @@ absl::Status Engine::OpenQueue() {
   absl::StatusOr<std::unique_ptr<queue::Store>> opened = queue::OpenRocksdbStore(store);
   if (!opened.ok()) return opened.status();
   store_ = *std::move(opened);
+  report_.accepted_loss = store_->accepted_loss();
   Tick();
 
   entropy::EntropyOptions entropy;
@@ -76,13 +77,14 @@ absl::Status Engine::OpenFlights() {
   const BootId boot = CurrentBootId();
   const absl::StatusOr<EarlierFlights> earlier = ReadFlightFiles(directory, boot);
   if (!earlier.ok()) return earlier.status();
-  possible_duplicates_ = FindPossibleDuplicates(*earlier, store_.get(), *start_.settings, shards);
+  report_.possible_duplicates =
+      FindPossibleDuplicates(*earlier, store_.get(), *start_.settings, shards);
   for (int shard = 0; shard < shards; ++shard) {
     absl::StatusOr<std::unique_ptr<FlightFile>> file = FlightFile::Make(directory, shard, boot);
     if (!file.ok()) return file.status();
     flights_.push_back(*std::move(file));
   }
-  for (const PossibleDuplicates::Message& message : possible_duplicates_.messages) {
+  for (const PossibleDuplicates::Message& message : report_.possible_duplicates.messages) {
     const auto shard = static_cast<size_t>(QueueIdSource::ShardOf(message.id, shards));
     flights_[shard]->journal().Carry(message.id, message.recipients);
   }
@@ -91,19 +93,6 @@ absl::Status Engine::OpenFlights() {
   }
   RemoveStaleFlightFiles(directory, shards);
   return absl::OkStatus();
-}
-
-void Engine::ReportStart() {
-  const PossibleDuplicates& found = possible_duplicates_;
-  const Severity severity =
-      found.exact && found.recipients == 0 ? Severity::kInfo : Severity::kWarning;
-  start_.logger->Log(severity, "queue", "start: " + SummaryLine(found));
-  for (const std::string& doubt : found.doubt) {
-    start_.logger->Warning("queue", "start: the list of possible duplicates: " + doubt);
-  }
-  for (const PossibleDuplicates::Message& message : found.messages) {
-    start_.logger->Warning("qmgr", MessageLine(message));
-  }
 }
 
 absl::Status Engine::StartShards() {
@@ -141,7 +130,7 @@ absl::Status Engine::RecoverMessages() {
   found->jobs.resize(shards_.size());
   const auto shards = static_cast<int>(shards_.size());
   const absl::Status status = store_->Recover([&](queue::RecoveredMessage message) {
-    ++recovered_;
+    report_.Count(message, clock_.Wall());
     auto& jobs =
         found->jobs[static_cast<size_t>(QueueIdSource::ShardOf(message.envelope.id, shards))];
     const size_t first = jobs.size();
@@ -181,7 +170,7 @@ absl::Status Engine::Listen() {
   control.store_reader = store_reader_.get();
   control.store = store_.get();
   control.committer = committer_.get();
-  control.possible_duplicates = &possible_duplicates_;
+  control.possible_duplicates = &report_.possible_duplicates;
   control.entropy = entropy_.get();
   control.clock = &clock_;
   control.started = clock_.Mono();
@@ -205,7 +194,7 @@ std::string Engine::Describe() const {
     listening += address.ToString();
   }
   return fmt::format("listening on {}, {} shards, {} messages in the queue",
-                     listening.empty() ? "nothing" : listening, shards_.size(), recovered_);
+                     listening.empty() ? "nothing" : listening, shards_.size(), report_.messages());
 }
 
 void Engine::Tick() { free_octets_.Set(store_->stats().free_octets); }

@@ -20,9 +20,9 @@
 #include "engine/flight_file.h"
 #include "engine/intake/submission_server.h"
 #include "engine/logs/async_logger.h"
-#include "engine/possible_duplicates.h"
 #include "engine/settings.h"
 #include "engine/shard_thread.h"
+#include "engine/start_report.h"
 #include "queue/group_commit.h"
 #include "queue/store.h"
 
@@ -63,7 +63,6 @@ class Engine {
   absl::Status OpenFlights();
   absl::Status StartShards();
   absl::Status RecoverMessages();
-  void ReportStart();
   absl::Status Listen();
   void Fatal(const absl::Status& status);
 
@@ -77,10 +76,9 @@ class Engine {
   std::unique_ptr<queue::Store> store_;
   std::unique_ptr<queue::GroupCommit> committer_;
   std::unique_ptr<StoreReadThread> store_reader_;
-  PossibleDuplicates possible_duplicates_;            // Of the end before this start.
   std::vector<std::unique_ptr<FlightFile>> flights_;  // One a shard.
   std::vector<std::unique_ptr<ShardThread>> shards_;
-  size_t recovered_ = 0;
+  StartReport report_;
   std::vector<SocketAddress> addresses_;
 };
 

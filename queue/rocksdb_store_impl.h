@@ -39,6 +39,8 @@ class RocksdbStore final : public Store {
   absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) override;
   absl::Status Recover(const std::function<void(RecoveredMessage)>& found) override;
   uint64_t highest_id() const override { return next_id_.load(std::memory_order_relaxed); }
+  std::string accepted_loss() const override { return accepted_loss_; }
+  void set_accepted_loss(std::string loss) { accepted_loss_ = std::move(loss); }
   Stats stats() const override;
 
  private:
@@ -58,6 +60,7 @@ class RocksdbStore final : public Store {
   const std::unique_ptr<Database> database_;
   const std::string identity_;
 
+  std::string accepted_loss_;  // Set before Start().
   rocksdb::WriteBatch batch_;  // Of the thread that commits; kept for its memory.
 
   // Written by the thread that commits, read by any.

@@ -64,7 +64,7 @@ rocksdb::IOStatus SyncDirectory(rocksdb::FileSystem* file_system, const std::str
 
 std::string FormatMarker(const StoreMarker& marker) {
   std::string text = fmt::format("{}format {}\ndatabase {}\nsequence {}\nnext-id {}\n", kTitle,
-                                 kQueueFormat, marker.database, marker.sequence, marker.next_id);
+                                 marker.format, marker.database, marker.sequence, marker.next_id);
   text += fmt::format("checksum {:08x}\n", Crc32c(text));
   return text;
 }
@@ -86,7 +86,7 @@ absl::StatusOr<StoreMarker> ParseMarker(std::string_view text) {
   if (!database || !sequence || !next_id) return Damaged();
   const std::string_view covered = text.substr(0, text.size() - rest.size());
   if (rest != fmt::format("checksum {:08x}\n", Crc32c(covered))) return Damaged();
-  return StoreMarker{std::string(*database), *sequence, *next_id};
+  return StoreMarker{std::string(*database), *sequence, *next_id, *format};
 }
 
 std::string MarkerPath(const std::string& directory) { return directory + "/marker"; }

@@ -22,6 +22,7 @@ struct StoreMarker {
   std::string database;   // RocksDB's identity of the database that it belongs to.
   uint64_t sequence = 0;  // How many records were acknowledged (Database::kRecordsKey).
   uint64_t next_id = 0;   // Above every queue id used until then.
+  uint64_t format = kQueueFormat;
   friend bool operator==(const StoreMarker&, const StoreMarker&) = default;
 };
 

@@ -40,10 +40,17 @@ class Opening {
       status = Salvage(status);
       if (!status.ok()) return status;
     }
+    if (marker_ && marker_->format < kQueueFormat) {
+      Log(Severity::kWarning,
+          fmt::format("the queue of format {} becomes one of format {}: an older version of this "
+                      "program cannot open it from now on",
+                      marker_->format, kQueueFormat));
+    }
     const absl::StatusOr<uint64_t> records = database_->Records();
     if (!records.ok()) return records.status();
     auto store = std::make_unique<RocksdbStore>(options_, std::move(directory_),
                                                 std::move(database_), *records, NextId());
+    store->set_accepted_loss(std::move(loss_));
     status = store->Start();
     if (!status.ok()) return status;
     return store;
@@ -180,21 +187,22 @@ class Opening {
     const absl::Status flushed = FlushAll();
     if (!flushed.ok()) return flushed;
     const uint64_t expected = marker_ ? marker_->sequence : 0;
-    Log(Severity::kWarning,
-        marker_ ? fmt::format("the queue ends at {}, the marker says {}: at least {} records "
-                              "are missing",
-                              sequence, expected, expected > sequence ? expected - sequence : 0)
-                : fmt::format("the queue ends at {}; without a marker the number of missing "
-                              "records is unknown",
-                              sequence));
-    loss_accepted_ = true;
+    loss_ = marker_ ? fmt::format(
+                          "the queue ends at {}, the marker says {}: at least {} records "
+                          "are missing",
+                          sequence, expected, expected > sequence ? expected - sequence : 0)
+                    : fmt::format(
+                          "the queue ends at {}; without a marker the number of missing "
+                          "records is unknown",
+                          sequence);
+    Log(Severity::kWarning, loss_);
     database_.reset();
     return OpenDatabase(DatabaseMode{});
   }
 
   uint64_t NextId() const {
     if (!marker_) return 0;
-    return marker_->next_id + (loss_accepted_ ? kIdsSinceMarkerMax : 0);
+    return marker_->next_id + (loss_.empty() ? 0 : kIdsSinceMarkerMax);
   }
 
   void Log(Severity severity, std::string line) const {
@@ -205,7 +213,7 @@ class Opening {
   std::unique_ptr<StoreDirectory> directory_;
   std::optional<StoreMarker> marker_;
   std::unique_ptr<Database> database_;
-  bool loss_accepted_ = false;
+  std::string loss_;  // What was accepted; empty: none.
 };
 
 }  // namespace

@@ -45,6 +45,9 @@ class Store {
   // A queue id above every one that was ever used here: continue from it.
   virtual uint64_t highest_id() const = 0;
 
+  // What was found missing when loss was accepted at the opening; empty: nothing.
+  virtual std::string accepted_loss() const { return {}; }
+
   struct Stats {
     uint64_t commits = 0;         // Synced groups.
     uint64_t octets_written = 0;  // By the log and tables, as far as known.

@@ -39,9 +39,13 @@ class DamagedStoreTest : public RocksdbStoreTest {
     if (!status.ok()) return {};
     const std::vector<uint64_t> left = FoundIds(store_.get());
     EXPECT_THAT(DamagedCopies(), SizeIs(1));
+    EXPECT_NE(store_->accepted_loss(), "");
     options_.accept_loss = false;
     const absl::Status again = Open();
     EXPECT_TRUE(again.ok()) << again;
+    if (again.ok()) {
+      EXPECT_EQ(store_->accepted_loss(), "");
+    }
     if (again.ok()) {
       EXPECT_EQ(FoundIds(store_.get()), left);
     }

@@ -1,5 +1,7 @@
 // A queue that an older version wrote is taken over; one that we wrote is refused by it.
 
+#include <fstream>
+
 #include "queue/rocksdb_store_marker.h"
 #include "rocksdb/db.h"
 #include "tests/queue/store_fixture.h"
@@ -36,6 +38,9 @@ class UpgradeStoreTest : public RocksdbStoreTest {
     }
     ASSERT_TRUE(db->Close().ok());
     delete db;
+    StoreMarker marker = *ParseMarker(Marker());
+    marker.format = 1;
+    std::ofstream(MarkerPath(options_.directory)) << FormatMarker(marker);
   }
   std::string Marker() const { return ReadFile(MarkerPath(options_.directory)); }
 };
@@ -53,6 +58,8 @@ TEST_F(UpgradeStoreTest, QueueOfFormat1IsTakenOverAndItsOrphanedBodiesGo) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAre(1, 2, 3));
   EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{2000}, 0).status()));
   EXPECT_THAT(Marker(), HasSubstr("format 2\n"));
+  EXPECT_THAT(logger_.lines(), HasSubstr("queue of format 1 becomes one of format 2: an older "
+                                         "version of this program cannot open it"));
   Accept(4, 4);
   MustOpen();
   EXPECT_THAT(FoundIds(store_.get()), ElementsAre(1, 2, 3, 4));
