@@ -64,6 +64,12 @@ Disposition JudgeRecipient(const OutgoingRecipient& recipient,
       d.kind = Disposition::Kind::kUntried;
       break;
     case Result::kFailed:
+      // Cut off by ourselves before the end of data: nothing was said about it.
+      if (message_failure && message_failure->kind == Failure::Kind::kLocal &&
+          message_failure->text == transport::smtp::kCancelledText) {
+        d.kind = Disposition::Kind::kUntried;
+      }
+      break;
     case Result::kUncertain:
       d.uncertain = recipient.result == Result::kUncertain;
       break;

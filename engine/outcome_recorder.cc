@@ -100,10 +100,16 @@ void OutcomeRecorder::Record(QueueId id, queue::WriteSet writes) {
 
 Task<bool> OutcomeRecorder::AwaitDurable(MonoTime deadline) {
   while (outstanding_ > 0) {
-    const bool notified = co_await durable_.Wait(deadline);
+    const MonoTime end = latest_.value_or(deadline);
+    const bool notified = co_await durable_.Wait(end);
     if (!notified) co_return false;
   }
   co_return true;
+}
+
+void OutcomeRecorder::Hurry(MonoTime latest) {
+  latest_ = latest;
+  durable_.NotifyAll();
 }
 
 void OutcomeRecorder::LogRecipient(const JobPass& pass, uint32_t recipient,

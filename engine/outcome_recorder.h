@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/sync.h"
@@ -61,8 +62,10 @@ class OutcomeRecorder {
   // any, nothing new should be sent (a full disk must not pile up duplicates).
   bool blocked() const { return retrying_ > 0; }
 
-  // Until every outcome so far is durable; false if the deadline came first.
+  // Until every outcome so far is durable; false if the deadline came first, or the time
+  // that Hurry() set.
   Task<bool> AwaitDurable(MonoTime deadline);
+  void Hurry(MonoTime latest);
 
  private:
   class Request;
@@ -83,7 +86,8 @@ class OutcomeRecorder {
   std::function<void()> unblocked_;
   size_t retrying_ = 0;
   size_t outstanding_ = 0;  // Requests on their way.
-  Event durable_;           // outstanding_ became 0.
+  Event durable_;           // outstanding_ became 0, or there is a hurry.
+  std::optional<MonoTime> latest_;
 };
 
 }  // namespace mailrace::engine

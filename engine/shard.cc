@@ -380,18 +380,37 @@ void Shard::Reload(std::shared_ptr<const Settings> settings) {
   // Trust may have changed: nothing of the old configuration is resumed.
   tls_sessions_.Clear();
   if (was_deferred && !context_.settings->delivery_deferred) Flush();
+  TryDeadDestinations();
+}
+
+// What made a destination dead may be what was corrected: a password, an authority.
+void Shard::TryDeadDestinations() {
+  const MonoTime now = context_.loop->now();
+  std::vector<std::string> names;
+  scheduler_.ForEachNexthop([&](queue::NexthopQueue& nexthop) {
+    // Without an end it is an operator's wish.
+    if (nexthop.suspended(now) && !nexthop.suspended_until().infinite()) {
+      names.push_back(nexthop.name());
+    }
+  });
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    if (queue::NexthopQueue* nexthop = scheduler_.FindNexthop(name)) nexthop->Resume();
+  }
 }
 
 void Shard::Drain() {
   draining_ = true;
+  context_.cancelled = true;
+  context_.network->CancelConnects();
+  context_.resolver->Cancel();
   for (auto& [name, destination] : destinations_) destination->Drain();
 }
 
 void Shard::Cancel() {
-  draining_ = true;
-  context_.cancelled = true;
-  context_.network->CancelConnects();
+  Drain();
   for (auto& [name, destination] : destinations_) destination->Cancel();
+  recorder_.Hurry(context_.loop->now() + kLastOutcomes);
 }
 
 Task<void> Shard::Join(MonoTime deadline) {

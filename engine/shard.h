@@ -62,12 +62,14 @@ class Shard final : public Acceptor, private JobFeed {
   // From now on works by `settings`; sessions of the old ones end after what they do.
   void Reload(std::shared_ptr<const Settings> settings);
 
-  // No new mail is taken from the queue; sessions finish what they sent.
+  // No new mail is taken from the queue and no session begun; those that there are finish
+  // the transactions that they began.
   void Drain();
   // What is in flight is cut off (recipients after their final dot are uncertain).
   void Cancel();
-  // After Drain or Cancel: awaits the end of all sessions, and until `deadline` that
-  // every outcome is durable (a full disk must not keep the process).
+  // After Drain or Cancel: awaits the end of all sessions, and until `deadline` (or a
+  // second after Cancel, if that comes first) that every outcome is durable: a full disk
+  // must not keep the process.
   Task<void> Join(MonoTime deadline);
 
   queue::Scheduler& scheduler() { return scheduler_; }
@@ -88,10 +90,13 @@ class Shard final : public Acceptor, private JobFeed {
   void RecordHold(QueueId id);
   void RecordRemoval(QueueId id, queue::WriteSet writes);
   void ForgetIdleDestinations();
+  void TryDeadDestinations();
   void Tick();
   void ArmTick();
 
   static constexpr size_t kDestinationsKept = 1024;
+  // For the records of what was cut off.
+  static constexpr absl::Duration kLastOutcomes = absl::Seconds(1);
 
   ShardContext context_;
   ShardStats stats_;

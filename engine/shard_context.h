@@ -55,7 +55,7 @@ struct ShardContext {
   MailAge* ages = nullptr;
   ShardStats* stats = nullptr;
   TlsSessionCache* tls_sessions = nullptr;
-  // Everything in flight is to end: no further address is tried, no session begun.
+  // The shard stops: no further address is tried, no session begun.
   bool cancelled = false;
   // The scheduler's next deadline may have come nearer.
   std::function<void()> rearm;

@@ -128,7 +128,10 @@ void ShardThread::BeginStop(absl::Duration grace) {
 }
 
 void ShardThread::StopNow() {
-  Post([](ShardRuntime* runtime) { runtime->shard->Cancel(); });
+  Post([](ShardRuntime* runtime) {
+    runtime->submissions->StopNow();
+    runtime->shard->Cancel();
+  });
 }
 
 void ShardThread::Join() {

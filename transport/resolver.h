@@ -39,6 +39,8 @@ class Resolver {
   enum class Family { kAny, kIpv4, kIpv6 };
   virtual Task<absl::StatusOr<AddressAnswer>> Addresses(std::string name, Family family,
                                                         MonoTime deadline) = 0;
+  // For shutting down: what is awaited ends with Cancelled, and so does everything later.
+  virtual void Cancel() {}
 };
 
 }  // namespace mailrace::transport

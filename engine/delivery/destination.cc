@@ -78,7 +78,7 @@ bool Destination::Worker::MayTakeMore() const {
 
 OutgoingMessage* Destination::Worker::Next() {
   ShardContext& context = *destination_->context_;
-  if (cancelled) return nullptr;
+  if (cancelled || destination_->draining_) return nullptr;
   DeliveryTransaction* transaction = nullptr;
   if (!passes_.empty()) transaction = passes_.back()->NextTransaction();
   if (transaction == nullptr) {
@@ -159,6 +159,11 @@ void Destination::Drain() {
   draining_ = true;
   for (Worker* worker : idle_) {
     if (worker->setup.session != nullptr) worker->setup.session->Interrupt();
+  }
+  for (const std::unique_ptr<Worker>& worker : workers_) {
+    if (worker->setup.session != nullptr) continue;
+    worker->cancelled = true;
+    if (worker->running != nullptr) worker->running->Cancel();
   }
 }
 

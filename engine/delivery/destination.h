@@ -36,7 +36,8 @@ class Destination {
   const std::string& nexthop() const { return nexthop_; }
   // There is or may be mail: wakes idle sessions, starts new ones within the window.
   void Pump();
-  // No new mail is taken; idle sessions quit now, busy ones after their replies.
+  // No transaction is begun any more: idle sessions quit now, busy ones after the replies
+  // to what they began, those being made are given up.
   void Drain();
   // Everything in flight ends as soon as it can (its outcome may be uncertain).
   void Cancel();

@@ -139,22 +139,27 @@ Task<void> SubmissionServer::TurnAway(std::unique_ptr<transport::Connection> con
 }
 
 // True when the last session ended within `time`.
-Task<bool> SubmissionServer::AwaitEmpty(absl::Duration time) {
+Task<bool> SubmissionServer::AwaitEmpty(absl::Duration time, bool hurries) {
   const MonoTime end = context_->loop->now() + time;
-  while (!sessions_.empty()) {
+  while (!sessions_.empty() && !(hurries && in_a_hurry_)) {
     const bool notified = co_await ended_.Wait(end);
     if (!notified) break;
   }
   co_return sessions_.empty();
 }
 
+void SubmissionServer::StopNow() {
+  in_a_hurry_ = true;
+  ended_.NotifyAll();
+}
+
 Task<void> SubmissionServer::Stop(absl::Duration grace) {
   stopping_ = true;
   for (const auto& session : sessions_) session->Stop();
-  bool empty = co_await AwaitEmpty(grace);
+  bool empty = co_await AwaitEmpty(grace, true);
   if (!empty) {
     for (const auto& session : sessions_) session->StopNow();
-    empty = co_await AwaitEmpty(kFarewellTime);
+    empty = co_await AwaitEmpty(kFarewellTime, false);
   }
   for (const auto& session : sessions_) session->Cancel();
   co_await scope_.Join();

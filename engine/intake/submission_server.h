@@ -73,12 +73,14 @@ class SubmissionServer {
   // Clients between two messages get 421 at once, others after their message or when
   // `grace` is over; whoever is still there a second later is cut off.
   Task<void> Stop(absl::Duration grace);
+  // While Stop is awaited: the grace is over.
+  void StopNow();
 
  private:
   using Sessions = std::list<std::unique_ptr<SubmissionSession>>;
   Task<void> RunSession(Sessions::iterator session, IpAddress peer, bool implicit_tls);
   Task<void> TurnAway(std::unique_ptr<transport::Connection> connection, std::string reply);
-  Task<bool> AwaitEmpty(absl::Duration time);
+  Task<bool> AwaitEmpty(absl::Duration time, bool hurries);
 
   const SubmissionContext* const context_;
   transport::Network* const network_;
@@ -89,6 +91,7 @@ class SubmissionServer {
   Event ended_;
   size_t turned_away_ = 0;  // Refusals being written.
   bool stopping_ = false;
+  bool in_a_hurry_ = false;
 };
 
 }  // namespace mailrace::engine

@@ -31,7 +31,7 @@ class UnboundResolver final : public Resolver {
                                                 MonoTime deadline) override;
 
   // What is awaited ends with Cancelled at the next turn, and so does everything later.
-  void Cancel();
+  void Cancel() override;
 
  private:
   class Lookup;

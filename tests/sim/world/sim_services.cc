@@ -61,7 +61,8 @@ void SimReader::Crash() {
 }
 
 Task<absl::StatusOr<transport::MxAnswer>> SimResolver::Mx(std::string name, MonoTime deadline) {
-  co_await wait_.Wait(std::min(deadline, loop_->now() + delay_));
+  if (!cancelled_) co_await wait_.Wait(std::min(deadline, loop_->now() + delay_));
+  if (cancelled_) co_return absl::CancelledError("lookup cancelled");
   if (Fails()) co_return absl::UnavailableError("SERVFAIL");
   if (const auto it = mx_.find(name); it != mx_.end()) {
     co_return transport::MxAnswer{it->second};
@@ -72,7 +73,8 @@ Task<absl::StatusOr<transport::MxAnswer>> SimResolver::Mx(std::string name, Mono
 
 Task<absl::StatusOr<transport::AddressAnswer>> SimResolver::Addresses(std::string name, Family,
                                                                       MonoTime deadline) {
-  co_await wait_.Wait(std::min(deadline, loop_->now() + delay_));
+  if (!cancelled_) co_await wait_.Wait(std::min(deadline, loop_->now() + delay_));
+  if (cancelled_) co_return absl::CancelledError("lookup cancelled");
   if (Fails()) co_return absl::UnavailableError("SERVFAIL");
   const auto it = names_.find(name);
   if (it == names_.end()) co_return absl::NotFoundError("NXDOMAIN");

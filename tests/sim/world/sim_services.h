@@ -63,6 +63,10 @@ class SimResolver final : public transport::Resolver {
   }
   void set_delay(absl::Duration delay) { delay_ = delay; }
   void set_failure_percent(int percent) { failure_percent_ = percent; }
+  void Cancel() override {
+    cancelled_ = true;
+    wait_.NotifyAll();
+  }
   // What waits is answered now.
   void Crash() {
     delay_ = absl::ZeroDuration();
@@ -82,6 +86,7 @@ class SimResolver final : public transport::Resolver {
   std::map<std::string, std::vector<transport::MxRecord>> mx_;
   absl::Duration delay_;
   int failure_percent_ = 0;
+  bool cancelled_ = false;
 };
 
 // No TLS; credentials if they are given.
