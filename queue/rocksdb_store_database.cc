@@ -179,6 +179,16 @@ absl::StatusOr<uint64_t> Database::Records() const {
   return count->value;
 }
 
+absl::Status Database::FlushAll() {
+  for (rocksdb::ColumnFamilyHandle* const family : families_) {
+    const rocksdb::Status status = db_->Flush(rocksdb::FlushOptions(), family);
+    if (!status.ok()) return FromRocksdb(status, db_->GetName());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Database::Verify() { return FromRocksdb(db_->VerifyChecksum(), db_->GetName()); }
+
 Database::~Database() {
   if (db_ == nullptr) return;
   for (rocksdb::ColumnFamilyHandle* handle : families_) {

@@ -58,6 +58,10 @@ class Database {
   // What that row says; without one (nothing was committed, or a salvaged queue lost it)
   // RocksDB's sequence number.
   absl::StatusOr<uint64_t> Records() const;
+  // Everything that is in memory goes to tables, and the logs go.
+  absl::Status FlushAll();
+  // Reads every table. DataLoss names the damaged one.
+  absl::Status Verify();
 
   std::string identity() const;
   // See RocksdbInfoLog::damage(), of the time of opening.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <string_view>
@@ -187,6 +188,29 @@ absl::StatusOr<std::string> StoreDirectory::CopyAside(absl::Time now) const {
   ::close(handle);
   if (failed != 0) return FromErrno(failed, "sync", copy);
   return copy;
+}
+
+absl::StatusOr<std::string> StoreDirectory::PrepareRebuild() const {
+  std::string path = database_path() + ".rebuilt";
+  std::error_code error;
+  fs::remove_all(path, error);  // Of an attempt that was cut short.
+  if (error) return FromErrno(error.value(), "remove", path);
+  const absl::Status made = MakeOrCheck(path);
+  if (!made.ok()) return made;
+  return path;
+}
+
+absl::Status StoreDirectory::FinishRebuild() const {
+  const std::string path = database_path() + ".rebuilt";
+  if (::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, database_path().c_str(), RENAME_EXCHANGE) !=
+      0) {
+    return FromErrno(errno, "rename", path);
+  }
+  const absl::Status synced = SyncDirectory(path_);
+  if (!synced.ok()) return synced;
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? FromErrno(error.value(), "remove", path) : absl::OkStatus();
 }
 
 }  // namespace mailrace::queue

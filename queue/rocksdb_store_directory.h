@@ -4,6 +4,7 @@
 //   DIR/lock     held while a process uses the queue; holds its process id
 //   DIR/marker   see rocksdb_store_marker.h
 //   DIR/queue/   the database
+//   DIR/queue.rebuilt/   the next one, while a damaged one is copied
 //   DIR/queue.damaged-TIMESTAMP/   what was there when loss was accepted
 #pragma once
 
@@ -43,6 +44,11 @@ class StoreDirectory {
   // Copies database and marker aside and returns the path of the copy. Tables never
   // change, so they are linked; logs are copied. Durable before it returns.
   absl::StatusOr<std::string> CopyAside(absl::Time now) const;
+
+  // An empty directory beside the database for a new one; its path.
+  absl::StatusOr<std::string> PrepareRebuild() const;
+  // That one becomes the database, atomically, and the old one goes.
+  absl::Status FinishRebuild() const;
 
  private:
   StoreDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

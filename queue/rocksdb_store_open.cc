@@ -10,6 +10,7 @@
 #include "fmt/format.h"
 #include "queue/rocksdb_store.h"
 #include "queue/rocksdb_store_impl.h"
+#include "queue/rocksdb_store_rebuild.h"
 #include "queue/rocksdb_store_status.h"
 
 namespace mailrace::queue {
@@ -28,6 +29,9 @@ class Opening {
   absl::StatusOr<std::unique_ptr<Store>> Run() {
     absl::Status status = LoadMarker();
     if (status.ok()) status = OpenWhole();
+    // Damage in the middle of a table is met when it is read. Who accepts loss wants a queue
+    // that works afterwards: everything is read now.
+    if (status.ok() && options_.accept_loss) status = database_->Verify();
     if (!status.ok()) {
       // Damage alone may be accepted; no switch makes a full disk or a newer format
       // readable.
@@ -82,7 +86,7 @@ class Opening {
     status = Compare(newest_log);
     // Only now that it is known to be whole: the logs of the last run become tables and
     // go. RocksDB would not miss one that a process left behind at its end.
-    if (status.ok()) status = FlushAll();
+    if (status.ok()) status = database_->FlushAll();
     if (!status.ok()) database_.reset();
     return status;
   }
@@ -144,11 +148,32 @@ class Opening {
     Log(Severity::kWarning, fmt::format("the damaged files are kept in {}", *copy));
 
     absl::Status status = OpenSalvaged();
+    if (status.ok() && !database_->Verify().ok()) status = Rebuild();
     if (!status.ok()) return status;
     return Settle();
   }
 
+  // Copies what can be read into a new database, which then takes the place of this one in
+  // one step.
+  absl::Status Rebuild() {
+    absl::StatusOr<std::string> path = directory_->PrepareRebuild();
+    if (!path.ok()) return path.status();
+    absl::StatusOr<std::unique_ptr<Database>> fresh =
+        Database::Open(*path, options_, DatabaseMode{.create = true});
+    if (!fresh.ok()) return fresh.status();
+    const absl::StatusOr<uint64_t> copied =
+        CopyReadableRecords(database_.get(), fresh->get(), options_.logger);
+    if (!copied.ok()) return copied.status();
+    fresh->reset();
+    database_.reset();
+    const absl::Status status = directory_->FinishRebuild();
+    if (!status.ok()) return status;
+    Log(Severity::kWarning, fmt::format("{} records could be read and were written anew", *copied));
+    return OpenDatabase(DatabaseMode{});
+  }
+
   absl::Status OpenSalvaged() {
+    if (database_ != nullptr) return absl::OkStatus();  // It opens, and cannot be read.
     absl::Status status = absl::OkStatus();
     if (!directory_->HasCurrent()) status = directory_->RestoreCurrent();
     DatabaseMode mode;
@@ -168,23 +193,13 @@ class Opening {
     return OpenDatabase(mode);
   }
 
-  absl::Status FlushAll() {
-    for (int family = -1; family < kFamilies; ++family) {
-      rocksdb::ColumnFamilyHandle* const handle =
-          family < 0 ? database_->queue_family() : database_->family(static_cast<Family>(family));
-      const rocksdb::Status status = database_->db()->Flush(rocksdb::FlushOptions(), handle);
-      if (!status.ok()) return FromRocksdb(status, directory_->database_path());
-    }
-    return absl::OkStatus();
-  }
-
   // Writes what was salvaged to tables, so that the damaged logs go, and proves that
   // the queue opens as any other from now on.
   absl::Status Settle() {
     const absl::StatusOr<uint64_t> records = database_->Records();
     if (!records.ok()) return records.status();
     const uint64_t sequence = *records;
-    const absl::Status flushed = FlushAll();
+    const absl::Status flushed = database_->FlushAll();
     if (!flushed.ok()) return flushed;
     const uint64_t expected = marker_ ? marker_->sequence : 0;
     loss_ = marker_ ? fmt::format(

@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint32_t kRemovalsMax = 4096;       // Of a batch.
 constexpr size_t kReadaheadOctets = 2 << 20;  // All records are read in order.
+constexpr uint64_t kGivenUpNamedMax = 1000;   // Log lines.
 constexpr uint32_t kAnyIndex = ~uint32_t{0};  // No index is out of range.
 
 // In the queue's own family, once every body record is known to have a message or an
@@ -81,6 +82,10 @@ class RecoveryScan {
           .PermitUncheckedError();
     }
     const absl::Status removed = WriteRemovals(/*at_least=*/1);
+    if (given_up_ > 0) {
+      Log(Severity::kError,
+          fmt::format("{} messages are given up of which only content is left", given_up_));
+    }
     if (removed.ok() && removed_ > 0) {
       Log(Severity::kInfo,
           fmt::format("removed {} records of messages that were never acknowledged or are gone",
@@ -140,9 +145,18 @@ class RecoveryScan {
     for (const auto& [family, name] : families) {
       if (*family == nullptr) continue;
       for (; (*family)->Valid() && (!id || IdAt(*family) < *id); (*family)->Next()) {
+        if (mode_.skip_damaged && name == Family::kBody) GiveUp(IdAt(*family));
         Drop(name, (*family)->key());
       }
     }
+  }
+
+  // Of a message that the operator gave up a body is left: its id can still be named.
+  void GiveUp(QueueId id) {
+    if (id == last_given_up_) return;
+    last_given_up_ = id;
+    if (++given_up_ > kGivenUpNamedMax) return;
+    Log(Severity::kError, fmt::format("{}: given up: its envelope is missing", id.ToString()));
   }
 
   // By Delete, which is right however often the record was written: a SingleDelete is
@@ -230,6 +244,8 @@ class RecoveryScan {
   const Iterator retry_;
   rocksdb::WriteBatch removals_;
   uint64_t removed_ = 0;
+  QueueId last_given_up_{0};
+  uint64_t given_up_ = 0;
 };
 
 }  // namespace
@@ -243,7 +259,11 @@ absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& 
   const ScanMode mode{.bodies = owned.IsNotFound() || options_.accept_loss,
                       .skip_damaged = options_.accept_loss};
   RecoveryScan scan(database_.get(), directory_->path(), mode, options_.logger);
-  return scan.Run(found);
+  const absl::Status status = scan.Run(found);
+  if (!absl::IsDataLoss(status) || options_.accept_loss) return status;
+  return absl::DataLossError(
+      fmt::format("{}; to go on without what is missing, start with --accept-loss (a copy is kept)",
+                  TextOf(status)));
 }
 
 absl::StatusOr<RecoveredMessage> RocksdbStore::ReadMessage(QueueId id) {

@@ -312,5 +312,70 @@ TEST_F(DamagedStoreTest, MessageWithoutItsBodyIsHeldWhenLossIsAccepted) {
   EXPECT_THAT(logger_.lines(), HasSubstr("000000000000002: held: 1 of 1 body records"));
 }
 
+// The tables of a queue of 1000 messages; the bodies' is the largest by far, the envelopes'
+// comes next.
+TEST_F(DamagedStoreTest, DamagedEnvelopesAreRefusedAndWithLossAcceptedTheOthersGoOn) {
+  AcceptAndClose(1000);
+  MustOpen();
+  Close();
+  std::vector<std::string> tables = DatabaseFiles(".sst");
+  std::sort(tables.begin(), tables.end(), [](const std::string& a, const std::string& b) {
+    return std::filesystem::file_size(a) > std::filesystem::file_size(b);
+  });
+  ASSERT_GT(tables.size(), 1u);
+  FlipBit(tables[1], std::filesystem::file_size(tables[1]) / 3);
+
+  MustOpen();
+  const absl::Status scanned = store_->Recover([](RecoveredMessage) {});
+  EXPECT_TRUE(absl::IsDataLoss(scanned)) << scanned;
+  EXPECT_THAT(Message(scanned), HasSubstr(tables[1]));
+  EXPECT_THAT(Message(scanned), HasSubstr("--accept-loss"));
+  Close();
+
+  const std::vector<uint64_t> left = AcceptLoss();
+  EXPECT_GT(left.size(), 800u);  // A block of 16 KiB is gone.
+  EXPECT_LT(left.size(), 1000u);
+  // Each of the others is named by what is left of it.
+  uint64_t given_up = 0;
+  for (uint64_t id = 1; id <= 1000; ++id) {
+    if (std::binary_search(left.begin(), left.end(), id)) continue;
+    EXPECT_THAT(logger_.lines(), HasSubstr(QueueId{id}.ToString() + ": given up"));
+    ++given_up;
+  }
+  EXPECT_THAT(logger_.lines(), HasSubstr(fmt::format("{} messages are given up", given_up)));
+  EXPECT_GT(store_->highest_id(), 1000u);
+  Accept(1001, 1010);
+}
+
+TEST_F(DamagedStoreTest, DamagedBodiesWithLossAcceptedAreHeld) {
+  AcceptAndClose(200);
+  MustOpen();
+  Close();
+  std::string largest;
+  for (const std::string& table : DatabaseFiles(".sst")) {
+    if (largest.empty() ||
+        std::filesystem::file_size(table) > std::filesystem::file_size(largest)) {
+      largest = table;
+    }
+  }
+  FlipBit(largest, std::filesystem::file_size(largest) / 2);
+  options_.accept_loss = true;
+  MustOpen();
+  uint64_t held = 0;
+  uint64_t found = 0;
+  ASSERT_TRUE(store_
+                  ->Recover([&](RecoveredMessage message) {
+                    ++found;
+                    const bool whole = store_->ReadChunk(message.envelope.id, 0).ok();
+                    EXPECT_EQ(message.has_retry && message.retry.held, !whole);
+                    if (!whole) ++held;
+                  })
+                  .ok());
+  EXPECT_EQ(found, 200u);
+  EXPECT_GT(held, 0u);
+  EXPECT_LT(held, 20u);  // A block of 16 KiB.
+  EXPECT_THAT(DamagedCopies(), SizeIs(1));
+}
+
 }  // namespace
 }  // namespace mailrace::queue

@@ -116,11 +116,13 @@ class Scene:
         if not re.search(r"records are missing|number of missing records is unknown", output):
             raise AssertionError(f"the loss is not told:\n{output[-2000:]}")
         given_up = len(verdict.lost)
+        held = len(re.findall(r": held: ", output))
         if given_up > lost_max:
             raise AssertionError(f"{given_up} lost, at most {lost_max} needed to be")
         verdict.breaches = [breach for breach in verdict.breaches if "are lost" not in breach]
         verdict.lost = set()
-        return verdict, f"refused; with --accept-loss {given_up} given up and told, copy kept"
+        return verdict, (f"refused; with --accept-loss {given_up} given up and told, {held} held "
+                         "without their content, copy kept")
 
     def database(self, suffix):
         files = sorted((self.engine.queue / "queue").glob(suffix), key=lambda f: f.stat().st_size)
@@ -138,6 +140,18 @@ def flip(path, where):
 
 def cut(path, octets):
     path.write_bytes(path.read_bytes()[:-octets])
+
+
+@case
+def calm(directory, seed):
+    """Nothing goes wrong."""
+    with Scene(directory, seed) as scene:
+        scene.engine.start()
+        scene.submit("calm", 200, recipients=2)
+        scene.engine.drain()
+        scene.engine.leave()
+        verdict = stage.judge(scene.engine, scene.relay, scene.applications)[0]
+        return verdict, "everything delivered once"
 
 
 # --- a full disk, a failing one, a slow one ---
@@ -361,8 +375,8 @@ def _with_tables(scene):
 
 
 @case
-def table_flipped(directory, seed):
-    """Of a body: held with an alarm, the others go on. Of an envelope: refused."""
+def table_of_bodies_flipped(directory, seed):
+    """Held with an alarm, the others go on."""
     with Scene(directory, seed) as scene:
         table = _with_tables(scene)  # The largest: bodies.
         flip(table, scene.random.uniform(0.1, 0.7))
@@ -371,6 +385,23 @@ def table_flipped(directory, seed):
         if held == 0:
             raise AssertionError("nothing was held")
         return verdict, f"{held} messages of the damaged block held with an alarm, others sent"
+
+
+@case
+def table_of_envelopes_flipped(directory, seed):
+    """Refused; with loss accepted the others go on, and the queue opens as any other then."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(messages=200)
+        scene.engine.start()
+        scene.engine.leave()
+        tables = sorted((scene.engine.queue / "queue").glob("*.sst"),
+                        key=lambda table: table.stat().st_size)
+        flip(tables[-2], scene.random.uniform(0.1, 0.4))
+        scene.expect_refusal(tables[-2].name, "--accept-loss")
+        verdict, seen = scene.accept_loss(lost_max=190)
+        scene.engine.start()
+        scene.engine.leave()
+        return verdict, seen
 
 
 @case

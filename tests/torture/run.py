@@ -6,8 +6,8 @@ directory are printed and its directory is kept.
 """
 import argparse
 import collections
+import concurrent.futures
 import dataclasses
-import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -135,18 +135,24 @@ def report_failure(row):
     print(f"torture:   again: tools/torture {again} --seed {row.seed}", flush=True)
 
 
-def run(tasks, jobs, quiet=False):
+def run(tasks, jobs, until_breach=False):
     """Runs them side by side; the table."""
     table = Table()
     began = last = time.monotonic()
-    with multiprocessing.Pool(jobs, begin_worker, maxtasksperchild=50) as pool:
-        for number, row in enumerate(pool.imap_unordered(work, tasks), 1):
+    with concurrent.futures.ProcessPoolExecutor(jobs, initializer=begin_worker) as pool:
+        futures = [pool.submit(work, task) for task in tasks]
+        for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            row = future.result()
             table.add(row)
             if row.breaches:
                 report_failure(row)
-            elif row.fault in cases.CASES and not quiet:
+                if until_breach:
+                    print(f"torture: first breach after {number} iterations")
+                    pool.shutdown(cancel_futures=True)  # Those under way come to their end.
+                    break
+            elif row.fault in cases.CASES:
                 print(f"torture: {row.fault}: {row.notes} ({row.seconds:.1f} s)", flush=True)
-            if time.monotonic() - last > 10 and not quiet:
+            if time.monotonic() - last > 10:
                 last = time.monotonic()
                 print(f"torture: {number} of {len(tasks)} iterations, "
                       f"{len(table.failures)} breaches, {last - began:.0f} s", flush=True)
@@ -158,7 +164,9 @@ def parse(arguments):
     parser.add_argument("--kills", type=int, default=0, help="iterations with SIGKILL")
     parser.add_argument("--power-cuts", type=int, default=0, help="iterations with power cuts")
     parser.add_argument("--disk", type=int, default=0, help="rounds of all faults of the disk")
-    parser.add_argument("--only", default="", help="one iteration of this fault")
+    parser.add_argument("--only", default="", choices=[*FAULTS, *cases.CASES], metavar="FAULT",
+                        help="one iteration of this fault: " + ", ".join([*FAULTS, *cases.CASES]))
+    parser.add_argument("--until-breach", action="store_true", help="end at the first breach")
     parser.add_argument("--mutations", action="store_true",
                         help="build broken engines; each must be caught")
     parser.add_argument("--seed", type=int, default=None, help="of the first iteration")
@@ -178,7 +186,7 @@ def main():
     print(f"torture: {len(tasks)} iterations, seed {arguments.seed}, commit {commit()}, "
           f"programs of {stage.harness.BIN}", flush=True)
     began = time.monotonic()
-    table = run(tasks, arguments.jobs)
+    table = run(tasks, arguments.jobs, arguments.until_breach)
     failed = bool(table.failures)
     if table.sums:
         table.print()
