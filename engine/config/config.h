@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "engine/config/diagnostics.h"
 #include "engine/config/options.h"
 #include "engine/tables/lookup_table.h"
@@ -58,5 +59,11 @@ std::shared_ptr<const Config> LoadConfigText(std::string_view file, std::string_
                                              const std::string& directory,
                                              const LoadEnvironment& environment,
                                              Diagnostics* diagnostics);
+
+// The expanded value of one parameter, whatever else is wrong in main.cf or its tables: for
+// asking a running engine, which may work by a configuration from before the mistake.
+// InvalidArgument, NotFound or Unavailable: that value is bad, main.cf cannot be read.
+absl::StatusOr<std::string> LoadSetting(const std::string& directory, std::string_view parameter,
+                                        const LoadEnvironment& environment);
 
 }  // namespace mailrace::engine::config

@@ -62,6 +62,16 @@ class Loader {
     return config_;
   }
 
+  // REQUIRES: the registry has it.
+  absl::StatusOr<std::string> LoadOne(std::string_view name) {
+    DefineHost();
+    Set(*FindParameter(name));
+    if (diagnostics_->has_errors()) {
+      return absl::InvalidArgumentError(diagnostics_->ToString(false));
+    }
+    return config_->settings.find(name)->second.value;
+  }
+
  private:
   const Assignment* Assigned(const Parameter& parameter) const {
     const Assignment* assignment = main_cf_.Find(parameter.name);
@@ -273,6 +283,17 @@ std::shared_ptr<const Config> LoadConfigText(std::string_view file, std::string_
       Loader(std::move(main_cf), directory, environment, &found).Load();
   diagnostics->Append(found);
   return found.has_errors() ? nullptr : config;
+}
+
+absl::StatusOr<std::string> LoadSetting(const std::string& directory, std::string_view parameter,
+                                        const LoadEnvironment& environment) {
+  const std::string file = directory + "/main.cf";
+  const absl::StatusOr<std::string> text = ReadTextFile(file, MainCf::kFileOctetsMax);
+  if (!text.ok()) return text.status();
+  Diagnostics elsewhere;
+  Diagnostics here;
+  return Loader(MainCf::Parse(file, *text, &elsewhere), directory, environment, &here)
+      .LoadOne(parameter);
 }
 
 std::shared_ptr<const Config> LoadConfig(const std::string& directory,

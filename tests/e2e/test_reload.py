@@ -120,6 +120,8 @@ class ReloadTest(EndToEndTest):
         self.reload(engine, "reload refused")
         self.assertRegex(engine.log[before:], r"smtp_tls_policy_maps.*policies")
         self.deliver(engine, sink)
+        # And whoever looks after it is not locked out by the mistake.
+        self.assertEqual(engine.stats()["delivered"], 2)
         # A table of passwords that is gone does not mean "no passwords".
         (engine.config / "passwords").unlink()
         write_file(engine.config / "policies", "elsewhere.example encrypt\n", 0o600)

@@ -12,16 +12,13 @@ std::string DefaultDirectory() {
 }
 
 std::string QueueDirectoryOf(const std::string& directory) {
-  engine::config::Diagnostics diagnostics;
-  engine::config::LoadEnvironment environment;
-  // Asking a running engine needs no certificates.
-  environment.check_files = false;
-  const auto config = engine::config::LoadConfig(directory, environment, &diagnostics);
-  if (config == nullptr) {
-    std::fputs(diagnostics.ToString(false).c_str(), stderr);
-    return {};
-  }
-  return config->options.general.queue_directory;
+  // Not the whole configuration: while it is broken the engine goes on with the one before,
+  // and has to be reachable.
+  const absl::StatusOr<std::string> value =
+      engine::config::LoadSetting(directory, "queue_directory", {});
+  if (value.ok()) return *value;
+  std::fprintf(stderr, "mailrace: %s\n", std::string(value.status().message()).c_str());
+  return {};
 }
 
 }  // namespace mailrace::tools

@@ -374,6 +374,26 @@ TEST(Registry, NamesAreUniqueAndEveryParameterIsDocumented) {
   EXPECT_EQ(FindParameter("nosuch"), nullptr);
 }
 
+TEST(LoadSettingTest, IsFoundWhateverElseIsWrong) {
+  TempDirectory directory;
+  std::ofstream(directory.path() + "/main.cf")
+      << "base = /var\nqueue_directory = $base/queue\nsmtp_tls_security_level = nonsense\n"
+         "smtp_sasl_password_maps = hash:gone\na line of nothing\n";
+  const auto value = LoadSetting(directory.path(), "queue_directory", {});
+  ASSERT_TRUE(value.ok()) << value.status();
+  EXPECT_EQ(*value, "/var/queue");
+  EXPECT_EQ(*LoadSetting(directory.path(), "mail_name", {}), "Mailrace");
+}
+
+TEST(LoadSettingTest, ABadValueAndAMissingFileAreSaidWithTheirNames) {
+  TempDirectory directory;
+  EXPECT_THAT(std::string(LoadSetting(directory.path(), "queue_directory", {}).status().message()),
+              HasSubstr("main.cf"));
+  std::ofstream(directory.path() + "/main.cf") << "queue_directory = ${broken\n";
+  EXPECT_THAT(std::string(LoadSetting(directory.path(), "queue_directory", {}).status().message()),
+              AllOf(HasSubstr("main.cf:1"), HasSubstr("queue_directory")));
+}
+
 TEST(Suggestion, IsTheNearestNameOrNothing) {
   EXPECT_EQ(SuggestName("relay_host"), "relayhost");
   EXPECT_EQ(SuggestName("smtp_sasl_passwd_maps"), "smtp_sasl_password_maps");
