@@ -28,6 +28,10 @@ struct Config {
   std::shared_ptr<const tables::TableList> sasl_passwords;  // smtp_sasl_password_maps
   std::shared_ptr<const tables::TableList> tls_per_site;    // smtp_tls_per_site
   std::shared_ptr<const tables::TableList> tls_policies;    // smtp_tls_policy_maps
+  // Their values have been checked (engine/config/class_tables.h).
+  std::shared_ptr<const tables::TableList> message_classes;  // submission_class_maps
+  std::shared_ptr<const tables::TableList> message_tenants;  // submission_tenant_maps
+  std::shared_ptr<const tables::TableList> tenant_weights;   // tenant_weights
   // By parameter, all of the registry: what `explain` shows. A value may hold a secret
   // only where an inline: or static: table is written into main.cf; print with
   // PrintableValue.

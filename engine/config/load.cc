@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "engine/config/class_tables.h"
 #include "engine/config/config.h"
 #include "engine/config/known_names.h"
 #include "engine/config/line_mistakes.h"
@@ -58,6 +59,11 @@ class Loader {
     config_->tls_per_site = Table("smtp_tls_per_site", false);
     config_->tls_policies = Table("smtp_tls_policy_maps", false);
     config_->sasl_passwords = Table(std::string(kPasswordParameter), true);
+    config_->message_classes = CheckedTable("submission_class_maps", CheckClassTable);
+    config_->message_tenants = CheckedTable("submission_tenant_maps", CheckTenantTable);
+    config_->tenant_weights = CheckedTable("tenant_weights", CheckWeightTable);
+    WarnOfListenerKeys("submission_class_maps", config_->message_classes.get());
+    WarnOfListenerKeys("submission_tenant_maps", config_->message_tenants.get());
     if (diagnostics_->errors() != errors_before) return nullptr;
     return config_;
   }
@@ -229,6 +235,22 @@ class Loader {
     if (options.delimiter.empty()) options.delimiter = ":";
     if (credentials) WarnOfOpenMainCf(setting);
     return tables::TableList::Load(setting.value, options, diagnostics_);
+  }
+
+  std::shared_ptr<const tables::TableList> CheckedTable(
+      const std::string& parameter,
+      void (*check)(const tables::TableList&, const tables::TableLoadOptions&, Diagnostics*)) {
+    std::shared_ptr<const tables::TableList> list = Table(parameter, false);
+    const tables::TableLoadOptions options{.parameter = parameter,
+                                           .place = config_->settings[parameter].place};
+    if (list != nullptr) check(*list, options, diagnostics_);
+    return list;
+  }
+
+  void WarnOfListenerKeys(const std::string& parameter, const tables::TableList* list) {
+    if (list == nullptr) return;
+    CheckListenerKeys(*list, {.parameter = parameter, .place = config_->settings[parameter].place},
+                      config_->options.submission, diagnostics_);
   }
 
   // Passwords in main.cf itself are as open as main.cf is.

@@ -2,6 +2,7 @@
 // immutable afterwards, shared by all shards.
 #pragma once
 
+#include "engine/config/class_options.h"
 #include "engine/config/general_options.h"
 #include "engine/config/queue_options.h"
 #include "engine/config/smtp_options.h"
@@ -19,6 +20,7 @@ struct Options {
   TlsOptions tls;
   QueueOptions queue;
   SubmissionOptions submission;
+  ClassOptions classes;
 };
 
 }  // namespace mailrace::engine::config

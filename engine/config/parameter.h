@@ -81,5 +81,6 @@ ParameterGroup TlsParameters();
 ParameterGroup QueueParameters();
 ParameterGroup DestinationParameters();
 ParameterGroup SubmissionParameters();
+ParameterGroup ClassParameters();
 
 }  // namespace mailrace::engine::config

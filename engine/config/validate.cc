@@ -25,6 +25,7 @@ class Validator {
     MatchNames();
     Queue();
     Submission();
+    Classes();
     if (check_files_) Files();
   }
 
@@ -154,6 +155,14 @@ class Validator {
       if (address.ip.loopback() || !At("mynetworks").file.empty()) continue;
       Warning("submission_listen", fmt::format("listens on {}, but mynetworks admits loopback only",
                                                address.ToString()));
+    }
+  }
+
+  void Classes() {
+    const ClassOptions& classes = o_.classes;
+    if (!classes.message_class_header.empty() &&
+        EqualsIgnoreCase(classes.message_class_header, classes.message_tenant_header)) {
+      Error("message_tenant_header", "is the same as message_class_header");
     }
   }
 

@@ -1,0 +1,92 @@
+#include "engine/config/class_tables.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/text.h"
+#include "engine/config/message_class.h"
+
+namespace mailrace::engine::config {
+
+namespace {
+
+using tables::LookupTable;
+using tables::TableHit;
+using tables::TableList;
+using tables::TableLoadOptions;
+
+constexpr size_t kQuotedMax = 80;
+
+void CheckValues(const TableList& list, const TableLoadOptions& options,
+                 const std::function<bool(std::string_view)>& good, std::string_view expected,
+                 Diagnostics* diagnostics) {
+  const auto check = [&](const LookupTable& table, std::string_view key) {
+    const absl::StatusOr<std::optional<TableHit>> hit = table.Lookup(key);
+    if (!hit.ok() || !hit->has_value() || good((*hit)->value)) return;
+    // Of a file: where the entry stands. Of a table in main.cf: where that stands.
+    const bool in_file = (*hit)->origin.starts_with('/');
+    diagnostics->Error(in_file ? Place{(*hit)->origin, 0} : options.place, options.parameter,
+                       fmt::format("{}\"{}\": expected {}",
+                                   key.empty() ? "" : fmt::format("{}: ", Printable(key, 80)),
+                                   Printable((*hit)->value, kQuotedMax), expected));
+  };
+  for (const auto& table : list.tables()) {
+    check(*table, "");  // static: has the one value for every key, and no entries.
+    table->ForEach([&](std::string_view key, std::string_view) { check(*table, key); });
+  }
+}
+
+}  // namespace
+
+void CheckClassTable(const TableList& tables, const TableLoadOptions& options,
+                     Diagnostics* diagnostics) {
+  CheckValues(
+      tables, options, [](std::string_view value) { return ParseMessageClass(value).has_value(); },
+      "urgent, normal or bulk", diagnostics);
+}
+
+void CheckTenantTable(const TableList& tables, const TableLoadOptions& options,
+                      Diagnostics* diagnostics) {
+  CheckValues(
+      tables, options, [](std::string_view value) { return ParseTenant(value).has_value(); },
+      fmt::format("a tenant's name: 1 to {} printable characters without blanks", kTenantOctetsMax),
+      diagnostics);
+}
+
+void CheckListenerKeys(const TableList& tables, const TableLoadOptions& options,
+                       const SubmissionOptions& submission, Diagnostics* diagnostics) {
+  const auto any = [](const IpAddress& ip) { return ip.octets == IpAddress().octets; };
+  const auto listens = [any](const std::vector<SocketAddress>& all, const SocketAddress& wanted) {
+    return std::any_of(all.begin(), all.end(), [&](const SocketAddress& address) {
+      // Port 0: whichever the system chooses. A wildcard: any address of this host.
+      const bool port = address.port == wanted.port || address.port == 0;
+      return port && (address.ip == wanted.ip || any(address.ip) || any(wanted.ip));
+    });
+  };
+  for (const auto& table : tables.tables()) {
+    table->ForEach([&](std::string_view key, std::string_view) {
+      const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(key);
+      if (!address.ok() || listens(submission.submission_listen, *address) ||
+          listens(submission.submission_tls_listen, *address)) {
+        return;
+      }
+      diagnostics->Warning(
+          options.place, options.parameter,
+          fmt::format("{} is no address of submission_listen or submission_tls_listen", key));
+    });
+  }
+}
+
+void CheckWeightTable(const TableList& tables, const TableLoadOptions& options,
+                      Diagnostics* diagnostics) {
+  CheckValues(
+      tables, options, [](std::string_view value) { return ParseTenantWeight(value).has_value(); },
+      "a weight from 1 to 1000", diagnostics);
+}
+
+}  // namespace mailrace::engine::config
