@@ -1,6 +1,7 @@
 #include "engine/intake/header_scan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/text.h"
 
@@ -8,6 +9,7 @@ namespace mailrace::engine {
 
 namespace {
 constexpr size_t kMessageIdOctetsMax = 998;
+constexpr size_t kLabelOctetsMax = 256;
 
 // RFC 5322 2.2: printable ASCII without the colon; blanks before it are an obsolete form.
 bool IsFieldName(std::string_view name) {
@@ -15,6 +17,20 @@ bool IsFieldName(std::string_view name) {
                                       [](unsigned char c) { return c > 0x20 && c < 0x7f; });
 }
 }  // namespace
+
+void HeaderScan::LookFor(std::string class_field, std::string tenant_field) {
+  labels_[0].name = std::move(class_field);
+  labels_[1].name = std::move(tenant_field);
+  labelled_ = !labels_[0].name.empty() || !labels_[1].name.empty();
+}
+
+HeaderScan::Label* HeaderScan::LabelNamed(std::string_view name) {
+  if (!labelled_) return nullptr;
+  for (Label& label : labels_) {
+    if (!label.name.empty() && EqualsIgnoreCase(name, label.name)) return &label;
+  }
+  return nullptr;
+}
 
 void HeaderScan::Scan(std::string_view content, bool complete) {
   while (!done_) {
@@ -35,6 +51,7 @@ void HeaderScan::Scan(std::string_view content, bool complete) {
       return;
     }
     at_ = cut ? content.size() : end + 2;
+    if (in_label_) label_ranges_.back().end = at_;
   }
 }
 
@@ -44,6 +61,7 @@ bool HeaderScan::Line(std::string_view line) {
   if (line.front() == ' ' || line.front() == '\t') {
     begins_folded_ = at_ == 0;
     if (in_message_id_ && message_id_.empty()) Field("Message-ID", line);
+    if (open_label_ != nullptr) AddToLabel(line);
     return !begins_folded_;
   }
   const size_t colon = line.find(':');
@@ -57,7 +75,27 @@ bool HeaderScan::Line(std::string_view line) {
   return true;
 }
 
+void HeaderScan::AddToLabel(std::string_view line) {
+  std::string& value = open_label_->value;
+  const std::string_view text = Trim(line);
+  if (!value.empty() && !text.empty()) value += ' ';
+  value += text.substr(0, kLabelOctetsMax - std::min(value.size(), kLabelOctetsMax));
+}
+
 void HeaderScan::Field(std::string_view name, std::string_view value) {
+  Label* const label = LabelNamed(name);
+  in_label_ = label != nullptr;
+  open_label_ = nullptr;
+  if (in_label_) {
+    in_message_id_ = false;
+    label_ranges_.push_back({at_, at_});
+    // Of several the first counts, as the uppermost is the one that came last.
+    if (!std::exchange(label->seen, true)) {
+      open_label_ = label;
+      AddToLabel(value);
+    }
+    return;
+  }
   in_message_id_ = EqualsIgnoreCase(name, "Message-ID");
   if (in_message_id_) {
     has_message_id_ = true;

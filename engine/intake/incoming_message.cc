@@ -62,6 +62,8 @@ void IncomingMessage::AddRecipient(const transport::smtp::RcptCommand& rcpt) {
     begun_ = true;
     envelope_.id = acceptor_->NewId();
     headers_ = HeaderScan(std::min(options_->header_size_limit, kHeaderOctetsMost));
+    const MessageRules& rules = options_->rules;
+    if (rules.has_headers()) headers_.LookFor(rules.class_header, rules.tenant_header);
   }
   queue::Recipient recipient;
   recipient.address = rcpt.forward_path;
@@ -99,6 +101,9 @@ void IncomingMessage::Stamp() {
   stamped_ = true;
   refusal_ = HeaderRefusal();
   if (!refusal_.empty()) return;
+  label_problem_ = options_->rules.Apply({headers_.message_class(), headers_.tenant()},
+                                         source_.listener, &envelope_);
+  if (!options_->rules.keep_headers) RemoveLabels();
   std::string fields = ReceivedField(
       {.helo_name = source_.helo_name,
        .peer = source_.peer,
@@ -119,6 +124,22 @@ void IncomingMessage::Stamp() {
   // A first line that begins with a blank would become a part of our last field.
   if (headers_.begins_folded()) fields += "\r\n";
   content_.insert(0, fields);
+}
+
+// In one go over the header section, however many there are.
+void IncomingMessage::RemoveLabels() {
+  const std::vector<HeaderScan::Range>& ranges = headers_.label_ranges();
+  if (ranges.empty()) return;
+  size_t to = ranges.front().begin;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const size_t from = ranges[i].end;
+    const size_t end = i + 1 < ranges.size() ? ranges[i + 1].begin : headers_.section_octets();
+    std::copy(content_.begin() + static_cast<std::ptrdiff_t>(from),
+              content_.begin() + static_cast<std::ptrdiff_t>(end),
+              content_.begin() + static_cast<std::ptrdiff_t>(to));
+    to += end - from;
+  }
+  content_.erase(to, headers_.section_octets() - to);
 }
 
 std::string IncomingMessage::HeaderRefusal() const {
@@ -165,6 +186,7 @@ void IncomingMessage::Abandon() {
   envelope_ = {};
   content_.clear();
   content_.shrink_to_fit();
+  label_problem_.clear();
   refusal_.clear();
 }
 

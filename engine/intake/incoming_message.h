@@ -37,6 +37,7 @@ class IncomingMessage {
     std::string helo_name;
     IpAddress peer;
     std::string protocol;
+    SocketAddress listener;  // Where the client connected to.
   };
   void SetSource(Source source) { source_ = std::move(source); }
 
@@ -51,6 +52,9 @@ class IncomingMessage {
   // Accept; else the reply to give, and Abandon() it.
   std::string Finish(bool eight_bit);
   queue::Octets TakeContent();
+  // What was wrong with the message's labels of class and tenant, which count as absent
+  // then; empty: nothing. After Finish().
+  const std::string& label_problem() const { return label_problem_; }
   // The envelope goes to Accept and the message forgets all.
   queue::Envelope TakeEnvelope();
   void Abandon();
@@ -58,6 +62,7 @@ class IncomingMessage {
  private:
   void Stamp();
   std::string HeaderRefusal() const;
+  void RemoveLabels();
 
   Acceptor* const acceptor_;
   const IntakeOptions* const options_;
@@ -67,6 +72,7 @@ class IncomingMessage {
   Source source_;
   std::string content_;
   HeaderScan headers_{0};
+  std::string label_problem_;
   std::string refusal_;  // Not empty: the content is thrown away as it comes.
 };
 

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "engine/config/networks.h"
+#include "engine/intake/message_rules.h"
 #include "transport/smtp/server_machine.h"
 #include "transport/tls/context.h"
 
@@ -55,6 +56,9 @@ struct IntakeOptions {
   size_t smtpd_client_connection_count_limit = 50;
   // Sessions of everybody, a shard.
   size_t sessions_max = 10'000;
+
+  // Class and tenant of what comes in.
+  MessageRules rules;
 
   // Server certificate; null: no STARTTLS.
   std::shared_ptr<const transport::tls::Context> tls_context;

@@ -301,7 +301,7 @@ void SubmissionSession::DecideRcpt() {
     const bool first = !message_.begun();
     message_.AddRecipient(machine_.rcpt());
     if (first) {
-      message_.SetSource({machine_.helo_name(), remote_.ip, Protocol()});
+      message_.SetSource({machine_.helo_name(), remote_.ip, Protocol(), stream_->local()});
       Log(fmt::format("{}: client={}", Where(), client_));
     }
     machine_.AcceptRcpt();
@@ -337,6 +337,7 @@ Task<bool> SubmissionSession::FinishMessage() {
   }
   context_->logger->Info("cleanup", fmt::format("{}: message-id={}", Where(),
                                                 Printable(message_.envelope().message_id, 998)));
+  LogLabelProblem();
   queue::Octets content = message_.TakeContent();
   auto pending = std::make_unique<Pending>();
   pending->octets = content->size();
@@ -389,6 +390,13 @@ void SubmissionSession::LogRefusal() {
       Printable(machine_.mail().reverse_path, 256),
       rcpt ? fmt::format(" to=<{}>", Printable(machine_.rcpt().forward_path, 256)) : std::string(),
       Protocol(), SafeHeloName(machine_.helo_name())));
+}
+
+// Once a session: who does it wrong does it always.
+void SubmissionSession::LogLabelProblem() {
+  if (message_.label_problem().empty() || std::exchange(label_problem_logged_, true)) return;
+  context_->logger->Warning("cleanup", fmt::format("{}: {}, ignored; client={}", Where(),
+                                                   message_.label_problem(), client_));
 }
 
 void SubmissionSession::LogGone(std::string_view how) {

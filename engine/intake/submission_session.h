@@ -74,6 +74,7 @@ class SubmissionSession {
   void CollectReplies();
   void RefuseMessage(std::string reply);
   void LogRefusal();
+  void LogLabelProblem();
   void LogGone(std::string_view how);
   std::string Protocol() const;
   MonoTime ReplyDeadline() const;
@@ -96,6 +97,7 @@ class SubmissionSession {
   bool stopping_ = false;
   bool stopping_now_ = false;
   bool reading_ = false;
+  bool label_problem_logged_ = false;
 };
 
 }  // namespace mailrace::engine
