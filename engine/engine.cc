@@ -112,6 +112,13 @@ absl::Status Engine::StartShards() {
   parts.free_octets = [this] { return free_octets_.value(); };
   for (const auto& file : flights_) parts.flights.push_back(&file->journal());
   parts.shards = static_cast<int>(start_.options.general.engine_shards);
+  if (const int most = start_.settings->limits.ShardsMax(); parts.shards > most) {
+    // Each shard needs a session of its own: more of them could not keep the limit.
+    start_.logger->Info("master", fmt::format("{} shards of engine_shards = {}: as many as the "
+                                              "limits on a destination leave work for",
+                                              most, parts.shards));
+    parts.shards = most;
+  }
   parts.highest_id = store_->highest_id();
   for (int i = 0; i < parts.shards; ++i) {
     auto shard = std::make_unique<ShardThread>(i, parts);
@@ -140,6 +147,7 @@ absl::Status Engine::RecoverMessages() {
         ++done;
         continue;
       }
+      const std::string_view tenant = *found->names.insert(message.envelope.tenant).first;
       const std::string_view nexthop =
           *found->names.insert(NexthopOf(message.envelope.recipients[i], *start_.settings)).first;
       bool known = false;
@@ -148,7 +156,7 @@ absl::Status Engine::RecoverMessages() {
         if (known) ++jobs[j].recipients;
       }
       if (!known) {
-        jobs.push_back({message.envelope.id, nexthop, 1, message.envelope.priority,
+        jobs.push_back({message.envelope.id, nexthop, 1, message.envelope.priority, tenant,
                         message.has_retry && message.retry.held,
                         message.has_retry ? message.retry.next_attempt : absl::InfinitePast()});
       }

@@ -163,6 +163,7 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
     switch (disposition.kind) {
       case Disposition::Kind::kDelivered:
         stats.delivered.Add();
+        stats.of_class[pass->job()->priority].delivered.Add();
         pass->delivered.push_back(recipient.index);
         break;
       case Disposition::Kind::kFailed:
@@ -191,8 +192,10 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
   }
   stats.transaction_time.Record(now - pass->taken);
   if (!pass->delivered.empty()) {
-    stats.delivery_time.Record(
-        context_->ages->Age(pass->message()->envelope(), context_->settings->retry));
+    const absl::Duration time =
+        context_->ages->Age(pass->message()->envelope(), context_->settings->retry);
+    stats.delivery_time.Record(time);
+    stats.of_class[pass->job()->priority].delivery_time.Record(time);
   }
   // More transactions of this pass are under way: what is done need not wait for them.
   if (!pass->finished() && !pass->delivered.empty()) {

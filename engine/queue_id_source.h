@@ -28,6 +28,11 @@ class QueueIdSource {
   // Every id that was given is at most this, every later one is above.
   QueueId last() const { return {last_ << kShardBits | (kShardsMax - 1)}; }
 
+  // When the id was made; later than that if the clock was set back.
+  static absl::Time TimeOf(QueueId id) {
+    return absl::FromUnixMicros(static_cast<int64_t>(id.value >> kShardBits));
+  }
+
   // Which of `shards` delivers a message found at start.
   static int ShardOf(QueueId id, int shards) {
     return static_cast<int>((id.value >> kShardBits) % static_cast<uint64_t>(shards));

@@ -58,7 +58,8 @@ struct Settings {
 
   // The queue.
   queue::RetrySchedule retry;
-  queue::DestinationLimits limits;  // Of one shard.
+  queue::DestinationLimits limits;         // Of all shards together.
+  queue::Tenants::WeightOf tenant_weight;  // Null: all weigh the same.
   bool soft_bounce = false;
   uint64_t memory_octets_max = 512ull << 20;  // Of one shard.
   uint64_t free_space_reserve = 64ull << 20;  // Below this much free space: 452.

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/config/message_class.h"
 #include "engine/routing/configured_policy.h"
 #include "fmt/format.h"
 #include "transport/tls/context.h"
@@ -73,10 +74,7 @@ bool FillQueue(const Config& config, Settings* settings, Diagnostics* diagnostic
   const auto shards = static_cast<int>(options.general.engine_shards);
   queue::DestinationLimits& limits = settings->limits;
   limits.initial_concurrency = static_cast<int>(queue.smtp_initial_destination_concurrency);
-  // The limit is the destination's: shards share it, at least one session each.
-  const auto limit = static_cast<int>(queue.smtp_destination_concurrency_limit);
-  limits.concurrency_limit = limit == 0 ? 0 : std::max(1, limit / shards);
-  limits.initial_concurrency = std::max(1, limits.initial_concurrency / shards);
+  limits.concurrency_limit = static_cast<int>(queue.smtp_destination_concurrency_limit);
   limits.recipient_limit = static_cast<int>(queue.smtp_destination_recipient_limit);
   limits.failed_cohort_limit =
       static_cast<int>(queue.smtp_destination_concurrency_failed_cohort_limit);
@@ -108,6 +106,23 @@ bool FillQueue(const Config& config, Settings* settings, Diagnostics* diagnostic
       std::find(queue.defer_transports.begin(), queue.defer_transports.end(), "smtp") !=
       queue.defer_transports.end();
   return good;
+}
+
+void FillClasses(const Config& config, Settings* settings) {
+  const config::ClassOptions& classes = config.options.classes;
+  MessageRules& rules = settings->intake.rules;
+  rules.class_header = classes.message_class_header;
+  rules.tenant_header = classes.message_tenant_header;
+  rules.keep_headers = classes.steering_headers_keep;
+  rules.default_priority = config::ParseMessageClass(classes.default_message_class).value_or(1);
+  rules.classes = config.message_classes;
+  rules.tenants = config.message_tenants;
+  if (config.tenant_weights == nullptr || config.tenant_weights->empty()) return;
+  settings->tenant_weight = [weights = config.tenant_weights](std::string_view tenant) {
+    const auto hit = weights->Lookup(tenant);
+    if (!hit.ok() || !hit->has_value()) return 1u;
+    return config::ParseTenantWeight((*hit)->value).value_or(1);
+  };
 }
 
 bool FillIntake(const Config& config, Settings* settings, Diagnostics* diagnostics) {
@@ -168,6 +183,7 @@ std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config>
   FillSessions(options, settings.get());
   bool good = FillQueue(*config, settings.get(), diagnostics);
   good = FillIntake(*config, settings.get(), diagnostics) && good;
+  FillClasses(*config, settings.get());
   settings->log_style = options.log.log_format == "postfix2.2" ? logs::LogStyle::kPostfix22
                                                                : logs::LogStyle::kPostfix;
   const auto tls_log = logs::ParseTlsLog(std::to_string(options.tls.smtp_tls_loglevel));

@@ -24,7 +24,7 @@ class Shard::CommitWait final : public queue::CommitRequest {
 Shard::Shard(ShardContext context, uint64_t highest_id)
     : context_(std::move(context)),
       memory_(context_.reader, &stats_),
-      scheduler_(context_.settings->limits),
+      scheduler_(context_.settings->limits.Share(context_.shard, context_.shards)),
       tasks_(context_.loop),
       ids_(context_.shard, highest_id),
       ages_(&context_.loop->clock(), &ids_, highest_id,
@@ -35,7 +35,10 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
             Enqueue(std::move(message), absl::InfinitePast());
           },
           [this] { PumpAll(); }),
+      expiry_sweep_(&context_, &memory_, &recorder_,
+                    [this](queue::Job* job) { return BeginPass(job); }),
       tick_([this] { Tick(); }) {
+  scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   context_.scheduler = &scheduler_;
   context_.tasks = &tasks_;
   context_.ids = &ids_;
@@ -43,6 +46,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.stats = &stats_;
   context_.tls_sessions = &tls_sessions_;
   context_.rearm = [this] { ArmTick(); };
+  context_.destination_died = [this] { expiry_sweep_.Start(); };
   scheduler_.set_on_ready([this](queue::NexthopQueue* nexthop) { Pump(nexthop); });
 }
 
@@ -105,6 +109,7 @@ Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_ch
   }
   stats_.commit_time.Record(context_.loop->clock().Mono() - begun);
   stats_.accepted_messages.Add();
+  stats_.OfClass(envelope.priority).accepted_messages.Add();
   stats_.accepted_recipients.Add(envelope.recipients.size());
   stats_.accepted_octets.Add(envelope.octets);
   auto message = std::make_shared<QueuedMessage>(std::move(envelope));
@@ -140,7 +145,7 @@ void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_atte
   }
   for (const auto& [nexthop, recipients] : nexthops) {
     queue::Job* job = scheduler_.Add(envelope.id, nexthop, keep ? message : nullptr, recipients,
-                                     envelope.priority, due, now);
+                                     envelope.priority, due, now, false, envelope.tenant);
     Pump(job->nexthop);
   }
   ArmTick();
@@ -154,7 +159,8 @@ void Shard::Recover(const RecoveredJob& job) {
           ? now
           : now + std::min(job.next_attempt - wall, context_.settings->retry.maximal_backoff);
   if (context_.settings->delivery_deferred) due = MonoTime::Infinite();
-  scheduler_.Add(job.id, job.nexthop, nullptr, job.recipients, job.priority, due, now, job.held);
+  scheduler_.Add(job.id, job.nexthop, nullptr, job.recipients, job.priority, due, now, job.held,
+                 job.tenant);
   ArmTick();
 }
 
@@ -235,7 +241,8 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
               (other->state != queue::Job::State::kInFlight && other->nexthop->name() == nexthop);
     });
     if (!known) {
-      scheduler_.Add(envelope.id, nexthop, message, count, envelope.priority, now, now);
+      scheduler_.Add(envelope.id, nexthop, message, count, envelope.priority, now, now, false,
+                     envelope.tenant);
     }
   }
   if (recipients.empty()) {
@@ -243,6 +250,7 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
     return nullptr;
   }
   stats_.queue_time.Record(now - job->ready_since);
+  stats_.of_class[job->priority].queue_time.Record(now - job->ready_since);
   auto pass = std::make_unique<JobPass>(job, std::move(message), std::move(recipients),
                                         context_.settings->limits.recipient_limit, context_.loop,
                                         context_.reader);
@@ -376,7 +384,8 @@ void Shard::RecordHold(QueueId id) {
 void Shard::Reload(std::shared_ptr<const Settings> settings) {
   const bool was_deferred = context_.settings->delivery_deferred;
   context_.settings = std::move(settings);
-  scheduler_.set_limits(context_.settings->limits);
+  scheduler_.set_limits(context_.settings->limits.Share(context_.shard, context_.shards));
+  scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   // Trust may have changed: nothing of the old configuration is resumed.
   tls_sessions_.Clear();
   if (was_deferred && !context_.settings->delivery_deferred) Flush();
@@ -401,6 +410,7 @@ void Shard::TryDeadDestinations() {
 
 void Shard::Drain() {
   draining_ = true;
+  expiry_sweep_.Stop();
   context_.cancelled = true;
   context_.network->CancelConnects();
   context_.resolver->Cancel();

@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/task.h"
 #include "engine/delivery/destination.h"
+#include "engine/expiry_sweep.h"
 #include "engine/intake/acceptor.h"
 #include "engine/message_memory.h"
 #include "engine/outcome_recorder.h"
@@ -31,6 +32,7 @@ struct RecoveredJob {
   std::string_view nexthop;  // Borrowed for the call of Recover().
   uint32_t recipients = 0;
   uint8_t priority = 1;
+  std::string_view tenant;  // Borrowed likewise.
   bool held = false;
   absl::Time next_attempt;  // Past: due now.
 };
@@ -107,6 +109,7 @@ class Shard final : public Acceptor, private JobFeed {
   QueueIdSource ids_;
   MailAge ages_;
   OutcomeRecorder recorder_;
+  ExpirySweep expiry_sweep_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
   CallbackTimer tick_;
   bool draining_ = false;

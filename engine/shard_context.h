@@ -59,6 +59,8 @@ struct ShardContext {
   bool cancelled = false;
   // The scheduler's next deadline may have come nearer.
   std::function<void()> rearm;
+  // A destination is dead: its mail may grow too old untried.
+  std::function<void()> destination_died;
 };
 
 }  // namespace mailrace::engine

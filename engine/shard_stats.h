@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "queue/job.h"
 
 namespace mailrace::engine {
 
@@ -20,6 +21,18 @@ struct ShardStats {
   Counter uncertain;
   Counter dsn_sent;
   Counter removed_messages;
+
+  // Of one class: what its mail waited, and how long it took.
+  struct Class {
+    Counter accepted_messages;
+    Counter delivered;        // Recipients.
+    Histogram queue_time;     // As below.
+    Histogram delivery_time;  // As below.
+  };
+  Class of_class[queue::kPriorities];
+  Class& OfClass(uint8_t priority) {
+    return of_class[priority < queue::kPriorities ? priority : queue::kPriorities - 1];
+  }
 
   // Sessions with relays.
   Counter connects;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/sync.h"
+#include "engine/config/message_class.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 
@@ -102,6 +103,14 @@ ShardFigures Figures(ShardRuntime* runtime) {
                         {"connect", &s.connect_time},
                         {"transaction", &s.transaction_time},
                         {"delivery", &s.delivery_time}};
+  for (uint8_t priority = 0; priority < queue::kPriorities; ++priority) {
+    const ShardStats::Class& its = s.of_class[priority];
+    const std::string_view name = config::MessageClassName(priority);
+    figures.counters.emplace_back(fmt::format("accepted_{}", name), its.accepted_messages.value());
+    figures.counters.emplace_back(fmt::format("delivered_{}", name), its.delivered.value());
+    figures.histograms.emplace_back(fmt::format("queue_{}", name), &its.queue_time);
+    figures.histograms.emplace_back(fmt::format("delivery_{}", name), &its.delivery_time);
+  }
   figures.counts = runtime->shard->scheduler().counts();
   const MonoTime now = runtime->ring->loop().now();
   runtime->shard->scheduler().ForEachNexthop([&](queue::NexthopQueue& nexthop) {

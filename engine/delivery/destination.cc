@@ -16,8 +16,8 @@ namespace {
 // A dead destination is tried again soon at first: most outages are short.
 constexpr absl::Duration kFirstSuspension = absl::Seconds(10);
 
-// Messages given up in one go: the shard has other things to do.
-constexpr int kGiveUpMax = 1000;
+// Messages of which one session may have handed out a part at a time.
+constexpr size_t kPassesMax = 4;
 
 }  // namespace
 
@@ -41,6 +41,9 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
   void AbandonPasses();
 
   bool MayTakeMore() const;
+  // The most urgent pass that has recipients left to hand out, or null.
+  JobPass* Begun() const;
+  bool LetsUrgentBy(const JobPass& begun) const;
   // `settings`: those that the session was made by.
   void Adopt(SessionSetup made, std::shared_ptr<const Settings> settings) {
     setup = std::move(made);
@@ -58,7 +61,7 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
 
  private:
   Destination* const destination_;
-  std::list<std::unique_ptr<JobPass>> passes_;  // In order of transactions.
+  std::list<std::unique_ptr<JobPass>> passes_;  // In order of their first transactions.
   MonoTime session_made_;
   std::shared_ptr<const Settings> settings_;
   uint32_t uses_ = 0;
@@ -76,19 +79,37 @@ bool Destination::Worker::MayTakeMore() const {
   return destination_->context_->loop->now() - session_made_ < settings.connection_reuse_time_limit;
 }
 
+JobPass* Destination::Worker::Begun() const {
+  JobPass* begun = nullptr;
+  for (const std::unique_ptr<JobPass>& pass : passes_) {
+    if (!pass->more()) continue;
+    if (begun == nullptr || pass->job()->priority < begun->job()->priority) begun = pass.get();
+  }
+  return begun;
+}
+
+// A message to a thousand recipients is twenty transactions: urgent mail need not wait for
+// all of them. What has begun keeps its turn, so few may be open at once.
+bool Destination::Worker::LetsUrgentBy(const JobPass& begun) const {
+  if (passes_.size() >= kPassesMax || !MayTakeMore()) return false;
+  const queue::NexthopQueue* nexthop =
+      destination_->context_->scheduler->FindNexthop(destination_->nexthop_);
+  return nexthop != nullptr && nexthop->MoreUrgentReady(begun.job()->priority);
+}
+
 OutgoingMessage* Destination::Worker::Next() {
   ShardContext& context = *destination_->context_;
   if (cancelled || destination_->draining_) return nullptr;
-  DeliveryTransaction* transaction = nullptr;
-  if (!passes_.empty()) transaction = passes_.back()->NextTransaction();
-  if (transaction == nullptr) {
-    if (!MayTakeMore()) return nullptr;
-    std::unique_ptr<JobPass> pass = destination_->feed_->Next(destination_->nexthop_);
-    if (pass == nullptr) return nullptr;
-    pass->connected = pass->taken;
-    transaction = pass->NextTransaction();
-    passes_.push_back(std::move(pass));
+  JobPass* chosen = Begun();
+  if (chosen == nullptr ? MayTakeMore() : LetsUrgentBy(*chosen)) {
+    if (std::unique_ptr<JobPass> pass = destination_->feed_->Next(destination_->nexthop_)) {
+      pass->connected = pass->taken;
+      chosen = pass.get();
+      passes_.push_back(std::move(pass));
+    }
   }
+  if (chosen == nullptr) return nullptr;
+  DeliveryTransaction* const transaction = chosen->NextTransaction();
   transaction->set_use(++uses_);
   if (uses_ > 1) context.stats->sessions_reused.Add();
   return transaction;
@@ -111,9 +132,10 @@ void Destination::Worker::Finished(OutgoingMessage* message) {
     }
   }
   if (!pass->finished()) return;
-  // Transactions finish in order, so the finished pass is the first.
-  std::unique_ptr<JobPass> owned = std::move(passes_.front());
-  passes_.pop_front();
+  const auto finished = std::find_if(passes_.begin(), passes_.end(),
+                                     [pass](const auto& each) { return each.get() == pass; });
+  std::unique_ptr<JobPass> owned = std::move(*finished);
+  passes_.erase(finished);
   destination_->recorder_->PassFinished(std::move(owned));
 }
 
@@ -215,7 +237,7 @@ Task<void> Destination::Work(Worker* worker) {
       worker->AbandonPasses();
       // A pooled connection that had died while idle says nothing about the server.
       if (!failure->stale_session && failure->kind != Failure::Kind::kLocal) {
-        SessionBroke(trouble, facts);
+        SessionBroke(trouble);
       }
     }
   }
@@ -265,7 +287,7 @@ Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
   }
   // First the verdict on the destination, so that the job finds it suspended.
   const TransactionFacts facts{made.relay.value_or(logs::Peer{}), 1, made.tls_features};
-  SessionBroke(made.trouble, facts);
+  SessionBroke(made.trouble);
   recorder_->PassBlocked(std::move(pass), made.trouble, facts);
 }
 
@@ -286,28 +308,9 @@ Task<bool> Destination::AwaitMail(Worker* worker) {
   co_return context_->loop->now() < deadline && !draining_;
 }
 
-void Destination::SessionBroke(const Trouble& trouble, const TransactionFacts& facts) {
+void Destination::SessionBroke(const Trouble& trouble) {
   queue::NexthopQueue* nexthop = context_->scheduler->FindNexthop(nexthop_);
-  if (nexthop == nullptr || !nexthop->SessionFailed()) return;
-  GiveUpExpired(trouble, facts);
-  DestinationDied(trouble);
-}
-
-// What waits for a dead destination is not tried one by one, so it is here that its
-// lifetime ends. The oldest is in front: at the first that is young enough it is over.
-void Destination::GiveUpExpired(const Trouble& trouble, const TransactionFacts& facts) {
-  for (int i = 0; i < kGiveUpMax; ++i) {
-    std::unique_ptr<JobPass> pass = feed_->Next(nexthop_);
-    if (pass == nullptr) return;
-    const bool expired =
-        context_->ages->Expired(pass->message()->envelope(), context_->settings->retry);
-    if (!expired) {
-      pass->Abandon();
-      recorder_->PassFinished(std::move(pass));
-      return;
-    }
-    recorder_->PassBlocked(std::move(pass), trouble, facts);
-  }
+  if (nexthop != nullptr && nexthop->SessionFailed()) DestinationDied(trouble);
 }
 
 void Destination::DestinationDied(const Trouble& trouble) {
@@ -321,6 +324,7 @@ void Destination::DestinationDied(const Trouble& trouble) {
                           nexthop->jobs(), trouble.text));
   nexthop->Suspend(context_->loop->now() + pause, trouble.text);
   context_->rearm();
+  context_->destination_died();
 }
 
 }  // namespace mailrace::engine

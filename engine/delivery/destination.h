@@ -48,8 +48,7 @@ class Destination {
   Task<void> Work(Worker* worker);
   Task<void> Connect(Worker* worker, std::unique_ptr<JobPass> pass);
   Task<bool> AwaitMail(Worker* worker);
-  void SessionBroke(const Trouble& trouble, const TransactionFacts& facts);
-  void GiveUpExpired(const Trouble& trouble, const TransactionFacts& facts);
+  void SessionBroke(const Trouble& trouble);
   void DestinationDied(const Trouble& trouble);
 
   ShardContext* const context_;

@@ -63,7 +63,9 @@ JobPass::JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message,
     : job_(job),
       message_(std::move(message)),
       recipients_(std::move(recipients)),
-      per_transaction_(static_cast<size_t>(std::max(1, recipients_per_transaction))),
+      per_transaction_(recipients_per_transaction > 0
+                           ? static_cast<size_t>(recipients_per_transaction)
+                           : std::max<size_t>(1, recipients_.size())),
       loop_(loop),
       reader_(reader) {
   for (const uint32_t index : recipients_) message_->Take(index);

@@ -56,6 +56,7 @@ struct FailedRecipient {
 class JobPass {
  public:
   // Takes the recipients; gives back at its end those that did not become final.
+  // `recipients_per_transaction`: 0 for no limit.
   // REQUIRES: all are pending and not taken.
   JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message, std::vector<uint32_t> recipients,
           int recipients_per_transaction, Loop* loop, ContentReader* reader);
@@ -63,6 +64,7 @@ class JobPass {
   JobPass(const JobPass&) = delete;
   JobPass& operator=(const JobPass&) = delete;
 
+  bool more() const { return next_ < recipients_.size(); }
   // Null when every recipient was handed out.
   DeliveryTransaction* NextTransaction();
   void TransactionFinished() { --out_; }

@@ -106,6 +106,7 @@ absl::Status SimHost::Recover(const std::function<void(const queue::RecoveredMes
       job.nexthop = nexthop;
       job.recipients = recipients;
       job.priority = message.envelope.priority;
+      job.tenant = message.envelope.tenant;
       job.held = message.has_retry && message.retry.held;
       job.next_attempt = message.has_retry ? message.retry.next_attempt : absl::InfinitePast();
       shards_[static_cast<size_t>(shard)]->Recover(job);
