@@ -136,10 +136,14 @@ absl::StatusOr<std::string_view> Open(std::string_view what, std::string_view re
   if (FixedAt(record, end, kChecksumOctets) != Crc32c(record.substr(0, end))) {
     return Damaged(what);
   }
-  if (record.front() != kVersion) {
-    return absl::DataLossError(fmt::format("{} record has version {}, this program knows {}", what,
-                                           static_cast<uint8_t>(record.front()), int{kVersion}));
+  const auto version = static_cast<uint8_t>(record.front());
+  if (version > kVersion) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} record has version {}, which a newer version of this program wrote; this "
+                    "one knows versions up to {}",
+                    what, version, int{kVersion}));
   }
+  if (version < kVersion) return Damaged(what);
   return record.substr(1, end - 1);
 }
 

@@ -2,9 +2,10 @@
 // octets: any thread. The grammar stands above the code in record_format.cc; the first
 // octet of each record is its version, the last four are its checksum.
 //
-// Decoding takes anything: a record that is damaged, cut, followed by more octets or of
-// an unknown version gives DataLoss, never a crash and never an allocation larger than
-// a small multiple of the record.
+// Decoding takes anything: a record that is damaged, cut or followed by more octets gives
+// DataLoss, one of a newer version FailedPrecondition (it is whole: no loss that anybody
+// accepts makes it readable), never a crash and never an allocation larger than a small
+// multiple of the record.
 #pragma once
 
 #include <cstdint>

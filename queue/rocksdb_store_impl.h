@@ -38,6 +38,7 @@ class RocksdbStore final : public Store {
   absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) override;
   absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) override;
   absl::Status Recover(const std::function<void(RecoveredMessage)>& found) override;
+  void AbandonRecovery() override { recovery_abandoned_ = true; }
   uint64_t highest_id() const override { return next_id_.load(std::memory_order_relaxed); }
   std::string accepted_loss() const override { return accepted_loss_; }
   void set_accepted_loss(std::string loss) { accepted_loss_ = std::move(loss); }
@@ -60,8 +61,9 @@ class RocksdbStore final : public Store {
   const std::unique_ptr<Database> database_;
   const std::string identity_;
 
-  std::string accepted_loss_;  // Set before Start().
-  rocksdb::WriteBatch batch_;  // Of the thread that commits; kept for its memory.
+  bool recovery_abandoned_ = false;  // Of the thread that recovers.
+  std::string accepted_loss_;        // Set before Start().
+  rocksdb::WriteBatch batch_;        // Of the thread that commits; kept for its memory.
 
   // Written by the thread that commits, read by any.
   std::atomic<bool> dead_{false};

@@ -34,6 +34,7 @@ rocksdb::ReadOptions ScanOptions() {
 struct ScanMode {
   bool bodies = false;        // Walk the bodies too.
   bool skip_damaged = false;  // Loss was accepted: go on behind what cannot be read.
+  const bool* abandoned = nullptr;
 };
 
 // One walk over the families side by side, in the order of ids.
@@ -61,7 +62,8 @@ class RecoveryScan {
       const absl::Status status = Join(*id, &message);
       if (status.ok()) {
         found(std::move(message));
-      } else if (mode_.skip_damaged) {
+        if (*mode_.abandoned) return absl::CancelledError("the recovery was abandoned");
+      } else if (mode_.skip_damaged && absl::IsDataLoss(status)) {
         Log(Severity::kError, fmt::format("{}: skipped: {}", id->ToString(), TextOf(status)));
         Skip(*id);
       } else {
@@ -257,7 +259,8 @@ absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& 
       rocksdb::ReadOptions(), database_->queue_family(), rocksdb::Slice(kBodiesOwnedKey), &value);
   if (!owned.ok() && !owned.IsNotFound()) return FromRocksdb(owned, directory_->path());
   const ScanMode mode{.bodies = owned.IsNotFound() || options_.accept_loss,
-                      .skip_damaged = options_.accept_loss};
+                      .skip_damaged = options_.accept_loss,
+                      .abandoned = &recovery_abandoned_};
   RecoveryScan scan(database_.get(), directory_->path(), mode, options_.logger);
   const absl::Status status = scan.Run(found);
   if (!absl::IsDataLoss(status) || options_.accept_loss) return status;

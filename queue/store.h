@@ -41,6 +41,8 @@ class Store {
   // Calls `found` for every message, in ascending order of id; removes body records
   // that no message owns (intakes that a crash cut short). Before any Commit.
   virtual absl::Status Recover(const std::function<void(RecoveredMessage)>& found) = 0;
+  // From within `found`: Recover ends with Cancelled (the process is to stop).
+  virtual void AbandonRecovery() {}
 
   // A queue id above every one that was ever used here: continue from it.
   virtual uint64_t highest_id() const = 0;

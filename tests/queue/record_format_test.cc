@@ -166,13 +166,21 @@ TEST(RecordFormat, ContentThatEndsEarlyOrLateIsRefusedWhateverItsChecksum) {
   }
 }
 
-TEST(RecordFormat, UnknownVersionIsRefusedByName) {
+TEST(RecordFormat, NewerVersionIsRefusedByNameAndIsNoDamage) {
   std::string record = EncodeEnvelope(FullEnvelope());
   record.resize(record.size() - 4);
-  record[0] = 2;
+  record[0] = 9;
   const absl::Status status = DecodeEnvelope(QueueId{1}, Sealed(record)).status();
-  EXPECT_TRUE(absl::IsDataLoss(status));
-  EXPECT_THAT(Message(status), testing::HasSubstr("version 2"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(status));
+  EXPECT_THAT(Message(status), testing::HasSubstr("version 9"));
+  EXPECT_THAT(Message(status), testing::HasSubstr("knows versions up to 1"));
+}
+
+TEST(RecordFormat, VersionThatNeverWasIsDamage) {
+  std::string record = EncodeEnvelope(FullEnvelope());
+  record.resize(record.size() - 4);
+  record[0] = 0;
+  EXPECT_TRUE(absl::IsDataLoss(DecodeEnvelope(QueueId{1}, Sealed(record)).status()));
 }
 
 TEST(RecordFormat, FinalOutsideTheEnumerationIsRefused) {
