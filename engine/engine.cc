@@ -17,6 +17,9 @@ namespace mailrace::engine {
 
 namespace {
 
+// Whether the process is to stop is looked at once in so many messages found at start.
+constexpr uint64_t kMessagesBetweenLooks = 1024;
+
 Task<void> CloseDoor(std::shared_ptr<FrontDoor> door) {
   if (door != nullptr) co_await door->Stop();
 }
@@ -138,6 +141,10 @@ absl::Status Engine::RecoverMessages() {
   const auto shards = static_cast<int>(shards_.size());
   const absl::Status status = store_->Recover([&](queue::RecoveredMessage message) {
     report_.Count(message, clock_.Wall());
+    if (report_.messages() % kMessagesBetweenLooks == 0 && start_.stop_requested != nullptr &&
+        start_.stop_requested()) {
+      store_->AbandonRecovery();
+    }
     auto& jobs =
         found->jobs[static_cast<size_t>(QueueIdSource::ShardOf(message.envelope.id, shards))];
     const size_t first = jobs.size();

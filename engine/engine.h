@@ -33,6 +33,8 @@ struct EngineStart {
   std::shared_ptr<const Settings> settings;
   bool accept_loss = false;  // --accept-loss: open a damaged queue (invariant I4).
   Logger* logger = nullptr;  // Borrowed.
+  // Asked now and then while a long queue is read; true: Start ends with Cancelled.
+  std::function<bool()> stop_requested;
   // Counts of the log, for stats.
   std::function<logs::AsyncLogger::Stats()> log_stats;
 };

@@ -152,9 +152,9 @@ class ShutdownTest(EndToEndTest):
         engine.wait_until_empty()
         self.assertEqual(len(self.relay.messages), 6)
 
-    def test_a_signal_before_it_is_ready_ends_it_when_it_is(self):
-        directory = self.directory / "early"
-        engine = Mailrace(directory, f"relayhost = [127.0.0.1]:{self.relay.port}\n")
+    def start_with_a_signal_pending(self, engine):
+        """The output and the log of an engine that hears SIGTERM before it can be ready."""
+        engine.log_file.unlink(missing_ok=True)
         os.mkfifo(engine.log_file)
         process = subprocess.Popen([str(BIN / "mailrace"), "serve", "-c", str(engine.config)],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -172,7 +172,24 @@ class ShutdownTest(EndToEndTest):
         log = engine.log_file.read_text()
         output = process.communicate(timeout=DEADLINE)[0].decode()
         self.assertEqual(process.returncode, 0, output)
+        return output, log
+
+    def test_a_signal_before_it_is_ready_ends_it_when_it_is(self):
+        engine = Mailrace(self.directory / "early", f"relayhost = [127.0.0.1]:{self.relay.port}\n")
+        _, log = self.start_with_a_signal_pending(engine)
         self.assertRegex(log, "terminating on signal 15(?s:.*)stopped")
+
+    def test_a_signal_while_a_long_queue_is_read_ends_the_reading(self):
+        engine = self.engine("defer_transports = smtp\n")
+        blast = self.blast(engine.port, "--connections", "4", "--messages", "3000")
+        self.assertEqual(blast.wait(), 0, blast.output)
+        engine.stop()
+        output, log = self.start_with_a_signal_pending(engine)
+        self.assertNotIn("ready", output)
+        self.assertRegex(log, "stopped before it was ready")
+        engine.log_file.unlink()
+        engine.start()
+        self.assertEqual(engine.stats()["queue"]["total"], 3000)
 
     def test_systemd_is_told(self):
         path = str(self.directory / "notify")

@@ -101,6 +101,13 @@ sigset_t BlockSignals() {
   return signals;
 }
 
+// A signal to stop waits to be taken.
+bool StopPending() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 // *config is replaced if the new one is good, and is what it was if not.
 void Reload(const ServeArguments& arguments, uint64_t generation,
             std::shared_ptr<const engine::config::Config>* config, engine::Engine* engine,
@@ -180,8 +187,13 @@ int Serve(const ServeArguments& arguments) {
     start.settings = loaded.settings;
     start.accept_loss = arguments.accept_loss;
     start.logger = log;
+    start.stop_requested = StopPending;
     start.log_stats = [log] { return log->stats(); };
     auto engine = engine::Engine::Start(std::move(start));
+    if (absl::IsCancelled(engine.status())) {
+      log->Info("master", "stopped before it was ready");
+      return 0;
+    }
     if (!engine.ok()) {
       const std::string message(engine.status().message());
       log->Log(Severity::kFatal, "master", message);
