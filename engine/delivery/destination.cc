@@ -129,6 +129,8 @@ void Destination::Worker::Finished(OutgoingMessage* message) {
     if (queue::NexthopQueue* nexthop =
             destination_->context_->scheduler->FindNexthop(destination_->nexthop_)) {
       nexthop->SessionSucceeded();
+      // The window may have opened. A backlog brings no arrival that would notice.
+      destination_->Pump();
     }
   }
   if (!pass->finished()) return;

@@ -1,4 +1,6 @@
 // A destination that is down, slow or rationed; and the disk that cannot record.
+#include <algorithm>
+
 #include "tests/engine/delivery/delivery_fixture.h"
 
 namespace mailrace::engine {
@@ -35,6 +37,28 @@ TEST_F(DestinationTest, ItIsResumedByItself) {
   host_->RunFor(absl::Seconds(10));
   EXPECT_EQ(delivered(), 20u);
   EXPECT_EQ(Stored().size(), 0u);
+}
+
+TEST_F(DestinationTest, ABacklogRampsUpInsteadOfStampeding) {
+  settings_.limits.initial_concurrency = 3;
+  Start();
+  RelayDown(true);
+  for (int i = 0; i < 600; ++i) Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Minutes(1));
+  RelayDown(false);
+  host_->network().set_faults({.latency_max = absl::Milliseconds(100)});
+  ASSERT_TRUE(host_->RunUntil([&] { return delivered() > 0; }, absl::Minutes(5)));
+  // Probes, and one more for what the first of them has just delivered.
+  EXPECT_LE(host_->relay().sessions_open(), 4u);
+  size_t most = 0;
+  while (delivered() < 600) {
+    const size_t before = delivered();
+    host_->RunFor(absl::Milliseconds(10));
+    most = std::max(most, host_->relay().sessions_open());
+    // The window opens by one a delivery at most.
+    ASSERT_LE(host_->relay().sessions_open(), 4 + std::max(before, delivered()));
+  }
+  EXPECT_EQ(most, 20u);
 }
 
 TEST_F(DestinationTest, WhileItStaysDeadItIsTriedLessAndLess) {
