@@ -26,6 +26,7 @@ std::string Canonical(std::string_view text) {
 
 HeaderScan Scan(std::string_view content, uint8_t seed, size_t octets_max) {
   HeaderScan scan(octets_max);
+  scan.LookFor("X-Class", "To");
   size_t come = 0;
   for (const std::string_view piece : fuzz::Pieces(content, seed)) {
     come += piece.size();
@@ -62,6 +63,16 @@ void Check(const HeaderScan& scan, const std::string& content, size_t octets_max
   FUZZ_CHECK(scan.has_date() == (CountFields(section, "Date") > 0), content);
   FUZZ_CHECK(scan.has_message_id() == (CountFields(section, "Message-ID") > 0), content);
   FUZZ_CHECK(scan.received_fields() == CountFields(section, "Received"), content);
+  FUZZ_CHECK(
+      scan.label_ranges().size() == CountFields(section, "X-Class") + CountFields(section, "To"),
+      content);
+  size_t end = 0;
+  for (const HeaderScan::Range& range : scan.label_ranges()) {
+    FUZZ_CHECK(end <= range.begin && range.begin < range.end, content);
+    FUZZ_CHECK(range.end <= scan.section_octets(), content);
+    end = range.end;
+  }
+  FUZZ_CHECK(scan.message_class().find_first_of("\r\n") == std::string::npos, content);
   FUZZ_CHECK(scan.message_id().size() <= 998, content);
   FUZZ_CHECK(scan.message_id().empty() || scan.has_message_id(), content);
   FUZZ_CHECK(scan.message_id().find_first_of("\r\n") == std::string::npos, content);
@@ -80,6 +91,9 @@ void Run(const uint8_t* data, size_t size) {
     const HeaderScan split = Scan(content, cuts, octets_max);
     FUZZ_CHECK(split.section_octets() == whole.section_octets(), content);
     FUZZ_CHECK(split.message_id() == whole.message_id(), content);
+    FUZZ_CHECK(split.message_class() == whole.message_class(), content);
+    FUZZ_CHECK(split.tenant() == whole.tenant(), content);
+    FUZZ_CHECK(split.label_ranges().size() == whole.label_ranges().size(), content);
     FUZZ_CHECK(split.has_date() == whole.has_date(), content);
     FUZZ_CHECK(split.received_fields() == whole.received_fields(), content);
     FUZZ_CHECK(split.begins_folded() == whole.begins_folded(), content);
