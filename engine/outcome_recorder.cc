@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/sync.h"
-#include "engine/failure_notice.h"
 #include "engine/logs/log_lines.h"
 #include "fmt/format.h"
 
@@ -15,6 +14,14 @@ namespace {
 
 // How long a commit that failed for want of space waits before it is tried again.
 constexpr absl::Duration kSpaceRetryDelay = absl::Seconds(1);
+
+// Kept of an expired recipient's last reason in what its sender reads.
+constexpr std::string_view kExpiredText = "delivery time expired";
+
+bool Contains(const std::vector<ReportedRecipient>& reports, uint32_t index) {
+  return std::any_of(reports.begin(), reports.end(),
+                     [index](const ReportedRecipient& r) { return r.index == index; });
+}
 
 // Stages are measured on the monotonic clock and logged by the wall clock.
 absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now() - t); }
@@ -144,9 +151,19 @@ void OutcomeRecorder::LogRecipient(const JobPass& pass, uint32_t recipient,
   context_->logger->Info("smtp", logs::FormatDelivery(line, context_->settings->log_style));
 }
 
-void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction,
+bool OutcomeRecorder::WantsRelayedNotice(const JobPass& pass, uint32_t recipient,
+                                         const TransactionFacts& facts) const {
+  const queue::Envelope& envelope = pass.message()->envelope();
+  const uint8_t notify = envelope.recipients[recipient].notify;
+  if (notify == 0) return false;  // Hardly anybody asks.
+  const BounceFacts asked{DsnAction::kRelayed, envelope.reverse_path, notify, facts.offers_dsn};
+  return WantsDsn(asked, context_->settings->bounces);
+}
+
+bool OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction,
                                           const TransactionFacts& facts) {
   JobPass* pass = transaction->pass();
+  bool delivered = false;
   ShardStats& stats = *context_->stats;
   const MonoTime now = context_->loop->now();
   bool may_have_it = false;
@@ -160,21 +177,30 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
     LogRecipient(*pass, recipient.index, disposition, facts);
     may_have_it =
         may_have_it || disposition.uncertain || disposition.kind == Disposition::Kind::kDelivered;
+    const auto report = [&] {
+      return ReportedRecipient{recipient.index, disposition.status, disposition.text,
+                               facts.relay.host,
+                               recipient.reply ? recipient.reply->ToString() : std::string()};
+    };
     switch (disposition.kind) {
       case Disposition::Kind::kDelivered:
         stats.delivered.Add();
         stats.of_class[pass->job()->priority].delivered.Add();
-        pass->delivered.push_back(recipient.index);
+        delivered = true;
+        if (WantsRelayedNotice(*pass, recipient.index, facts)) {
+          pass->relayed.push_back(report());
+        } else {
+          pass->delivered.push_back(recipient.index);
+        }
         break;
       case Disposition::Kind::kFailed:
         stats.failed.Add();
-        pass->failed.push_back({recipient.index, disposition.status, std::move(disposition.text),
-                                facts.relay.host,
-                                recipient.reply ? recipient.reply->ToString() : std::string()});
+        pass->failed.push_back(report());
         break;
       default:
         stats.deferred.Add();
         if (disposition.uncertain) stats.uncertain.Add();
+        pass->deferred.push_back(report());
         pass->any_deferred = true;
         pass->deferral_text = std::move(disposition.text);
     }
@@ -191,18 +217,20 @@ void OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
     pass->unfit = true;
   }
   stats.transaction_time.Record(now - pass->taken);
-  if (!pass->delivered.empty()) {
+  if (delivered) {
     const absl::Duration time =
         context_->ages->Age(pass->message()->envelope(), context_->settings->retry);
     stats.delivery_time.Record(time);
     stats.of_class[pass->job()->priority].delivery_time.Record(time);
   }
-  // More transactions of this pass are under way: what is done need not wait for them.
-  if (!pass->finished() && !pass->delivered.empty()) {
+  // More transactions of this pass are under way: what is done need not wait for them. But
+  // a notice is one for all recipients of the pass, and in the batch that records them.
+  if (!pass->finished() && !pass->delivered.empty() && pass->relayed.empty()) {
     auto request = std::make_unique<Request>(this, pass->message()->id(), pass->message());
     AddDelivered(pass, request.get());
     Submit(std::move(request));
   }
+  return delivered;
 }
 
 void OutcomeRecorder::AddDelivered(JobPass* pass, Request* request) {
@@ -232,8 +260,13 @@ void OutcomeRecorder::PassFinished(std::unique_ptr<JobPass> pass) {
   QueuedMessage& message = *pass->message();
   const bool over = context_->ages->Expired(message.envelope(), context_->settings->retry);
   if (pass->any_deferred && over) ExpirePending(pass.get());
-  if (!pass->failed.empty()) {
-    context_->tasks->Spawn(FailAndNotify(std::move(pass)));
+  Settle(std::move(pass));
+}
+
+void OutcomeRecorder::Settle(std::unique_ptr<JobPass> pass) {
+  const bool late = !pass->deferred.empty() && notifier_.DelayNoticeDue(*pass->message());
+  if (!pass->failed.empty() || !pass->relayed.empty() || late) {
+    context_->tasks->Spawn(NotifyAndConclude(std::move(pass)));
     return;
   }
   Conclude(std::move(pass), nullptr);
@@ -288,71 +321,79 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
 
 void OutcomeRecorder::ExpirePending(JobPass* pass) {
   const QueuedMessage& message = *pass->message();
-  const auto known = [&](uint32_t index) {
-    return std::find(pass->delivered.begin(), pass->delivered.end(), index) !=
-               pass->delivered.end() ||
-           std::any_of(pass->failed.begin(), pass->failed.end(),
-                       [index](const FailedRecipient& f) { return f.index == index; });
-  };
   context_->logger->Info(
       "qmgr", logs::ExpiredLine(message.id().ToString(), message.envelope().reverse_path));
   for (const uint32_t index : pass->recipients()) {
-    if (!message.pending(index) || known(index)) continue;
+    const bool delivered =
+        std::find(pass->delivered.begin(), pass->delivered.end(), index) != pass->delivered.end();
+    if (!message.pending(index) || delivered || Contains(pass->failed, index) ||
+        Contains(pass->relayed, index)) {
+      continue;
+    }
     context_->stats->expired.Add();
-    pass->failed.push_back(
-        {index, EnhancedStatus{4, 4, 7},
-         pass->deferral_text.empty() ? "delivery time expired" : pass->deferral_text, ""});
+    ReportedRecipient expired;
+    const auto last = std::find_if(pass->deferred.rbegin(), pass->deferred.rend(),
+                                   [index](const auto& r) { return r.index == index; });
+    expired.attempted = last != pass->deferred.rend();
+    if (expired.attempted) expired = std::move(*last);
+    expired.index = index;
+    expired.status = {4, 4, 7};
+    expired.expired = true;
+    const std::string& why = expired.text.empty() ? pass->deferral_text : expired.text;
+    expired.text =
+        why.empty() ? std::string(kExpiredText) : fmt::format("{}: {}", kExpiredText, why);
+    pass->failed.push_back(std::move(expired));
   }
+  pass->deferred.clear();
   pass->any_deferred = false;
 }
 
-Task<void> OutcomeRecorder::FailAndNotify(std::unique_ptr<JobPass> pass) {
+// The outcomes and the notices about them are one atomic batch: a crash leaves both or
+// neither (reliability.md D-12).
+Task<void> OutcomeRecorder::NotifyAndConclude(std::unique_ptr<JobPass> pass) {
   const std::shared_ptr<QueuedMessage> message = pass->message();
-  std::string loaded;
-  std::string_view head;
-  if (message->content() != nullptr) {
-    head = *message->content();
-  } else if (message->envelope().chunks > 0) {
-    OneShot<absl::StatusOr<std::string>> answer(context_->loop);
-    context_->reader->ReadChunk(message->id(), 0, [&answer](absl::StatusOr<std::string> chunk) {
-      answer.Set(std::move(chunk));
-    });
-    absl::StatusOr<std::string> chunk = co_await answer;
-    if (chunk.ok()) {
-      loaded = *std::move(chunk);
-      head = loaded;
-    } else {
-      context_->logger->Warning("bounce",
-                                fmt::format("{}: content for the notice cannot be read: {}",
-                                            message->id().ToString(), chunk.status().ToString()));
-    }
-  }
+  const queue::Octets content = co_await notifier_.ContentHead(message.get());
+  const std::string_view head = content == nullptr ? std::string_view() : *content;
   auto request = std::make_unique<Request>(this, message->id(), message);
-  for (FailureNotice& notice : MakeFailureNotices(*context_, *message, pass->failed, head)) {
-    request->writes.PutChunk(notice.envelope.id, 0, notice.content);
-    request->writes.PutMessage(notice.envelope);
-    context_->logger->Info("bounce", logs::NotificationLine(message->id().ToString(),
-                                                            logs::Notification::kSenderFailure,
-                                                            notice.envelope.id.ToString()));
-    context_->stats->dsn_sent.Add();
-    auto queued = std::make_shared<QueuedMessage>(std::move(notice.envelope));
-    queued->set_content(std::move(notice.content));
-    request->notices.push_back(std::move(queued));
+  const NoticeBatch batch{&request->writes, &request->notices};
+  notifier_.Tell(*message, DsnAction::kFailed, pass->failed, head, batch);
+  notifier_.Tell(*message, DsnAction::kRelayed, pass->relayed, head, batch);
+  for (const ReportedRecipient& relayed : pass->relayed) pass->delivered.push_back(relayed.index);
+  pass->relayed.clear();
+  AddFailed(pass.get(), request.get());
+  AddDelivered(pass.get(), request.get());
+  if (!pass->deferred.empty()) {
+    notifier_.TellOfDelay(message.get(), pass->deferred, message->retry().last_reason, head, batch);
   }
-  // The failures and the notice about them are one atomic batch: a crash leaves both or
-  // neither (reliability.md D-12).
-  for (const FailedRecipient& failed : pass->failed) {
-    message->MarkFinal(failed.index);
+  Conclude(std::move(pass), std::move(request));
+}
+
+void OutcomeRecorder::AddFailed(JobPass* pass, Request* request) {
+  QueuedMessage& message = *pass->message();
+  for (const ReportedRecipient& failed : pass->failed) {
+    message.MarkFinal(failed.index);
     ++request->recipients;
   }
-  if (message->pending_count() > pass->delivered.size()) {
-    for (const FailedRecipient& failed : pass->failed) {
-      request->writes.PutDone(message->id(), failed.index, queue::Final::kFailed);
-      message->done_indices().push_back(failed.index);
+  if (message.pending_count() > pass->delivered.size()) {
+    for (const ReportedRecipient& failed : pass->failed) {
+      request->writes.PutDone(message.id(), failed.index,
+                              failed.expired ? queue::Final::kExpired : queue::Final::kFailed);
+      message.done_indices().push_back(failed.index);
     }
   }
   pass->failed.clear();
-  Conclude(std::move(pass), std::move(request));
+}
+
+Task<void> OutcomeRecorder::WarnOfDelay(std::shared_ptr<QueuedMessage> message, std::string why) {
+  const queue::Octets content = co_await notifier_.ContentHead(message.get());
+  // Meanwhile it may have ended, by a delivery or by an operator.
+  if (message->pending_count() == 0 || context_->scheduler->Find(message->id()) == nullptr) {
+    co_return;
+  }
+  auto request = std::make_unique<Request>(this, message->id(), message);
+  notifier_.TellOfDelay(message.get(), {}, why, content == nullptr ? std::string_view() : *content,
+                        {&request->writes, &request->notices});
+  if (!request->writes.empty()) Submit(std::move(request));
 }
 
 void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
@@ -365,21 +406,16 @@ void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& 
     if (!message.pending(index)) continue;
     LogRecipient(*pass, index, disposition, facts);
     context_->stats->deferred.Add();
+    pass->deferred.push_back({index, trouble.status, trouble.text, facts.relay.host});
   }
+  pass->deferral_text = trouble.text;
   if (context_->ages->Expired(message.envelope(), context_->settings->retry)) {
-    pass->deferral_text = trouble.text;
     ExpirePending(pass.get());
-    context_->tasks->Spawn(FailAndNotify(std::move(pass)));
-    return;
+  } else {
+    pass->any_deferred = context_->settings->limits.failed_cohort_limit <= 0;
   }
-  if (context_->settings->limits.failed_cohort_limit <= 0) {
-    pass->any_deferred = true;
-    pass->deferral_text = trouble.text;
-    Conclude(std::move(pass), nullptr);
-    return;
-  }
-  context_->scheduler->Release(pass->job(), context_->loop->now());
-  context_->rearm();
+  // Uncharged unless `any_deferred`.
+  Settle(std::move(pass));
 }
 
 void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status,
@@ -395,9 +431,9 @@ void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus s
     if (!message.pending(index)) continue;
     LogRecipient(*pass, index, disposition, TransactionFacts{});
     context_->stats->failed.Add();
-    pass->failed.push_back({index, status, text, "", ""});
+    pass->failed.push_back({index, status, text});
   }
-  context_->tasks->Spawn(FailAndNotify(std::move(pass)));
+  Settle(std::move(pass));
 }
 
 void OutcomeRecorder::Removed(QueueId id) {

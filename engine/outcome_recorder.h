@@ -1,16 +1,19 @@
 // Makes what became of recipients durable and visible: log lines, records in the next
-// group commit, failure notices in the same atomic batch as the failure they report,
-// the job's way back into the scheduler. Lives on one shard.
+// group commit, notices in the same atomic batch as the outcome they report, the job's way
+// back into the scheduler. Lives on one shard.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/sync.h"
 #include "base/task.h"
 #include "engine/delivery/job_pass.h"
+#include "engine/notifier.h"
 #include "engine/outcome.h"
 #include "engine/shard_context.h"
 
@@ -21,6 +24,7 @@ struct TransactionFacts {
   logs::Peer relay;          // Without a host: "relay=none".
   uint32_t uses = 1;         // Of the connection, this one included.
   std::string tls_features;  // For "tls="; empty: not logged.
+  bool offers_dsn = false;
 };
 
 class OutcomeRecorder {
@@ -31,12 +35,13 @@ class OutcomeRecorder {
                   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue,
                   std::function<void()> unblocked)
       : context_(context),
+        notifier_(context),
         enqueue_(std::move(enqueue)),
         unblocked_(std::move(unblocked)),
         durable_(context->loop) {}
 
-  // Judges and logs every recipient of a finished transaction.
-  void TransactionFinished(const DeliveryTransaction* transaction, const TransactionFacts& facts);
+  // Judges and logs every recipient of a finished transaction. True if any was delivered.
+  bool TransactionFinished(const DeliveryTransaction* transaction, const TransactionFacts& facts);
 
   // The pass is over (pass->finished()): writes what is not yet written and gives the
   // job back to the scheduler. Deferred if any recipient was, ready again if some were
@@ -46,7 +51,7 @@ class OutcomeRecorder {
   // No session could be had: logs the pass's recipients as deferred. The destination is
   // at fault, not the mail: the job goes back to its line uncharged. Unless destinations
   // never count as dead (failed cohort limit 0): then nothing but the job's own back-off
-  // would keep us from trying without a pause.
+  // would keep us from trying without a pause. Its sender is told if it is late.
   void PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
                    const TransactionFacts& facts);
 
@@ -57,6 +62,10 @@ class OutcomeRecorder {
   // An operator's wish about a message, or the end of an intake that was given up: made
   // durable like an outcome, and tried again while the disk is full.
   void Record(QueueId id, queue::WriteSet writes);
+
+  // The message waits where nobody tries it (its destination is suspended): if it is late
+  // and its sender has not been told, it is told now, `why` being the reason.
+  Task<void> WarnOfDelay(std::shared_ptr<QueuedMessage> message, std::string why);
 
   // Outcomes whose commit failed for want of space and is tried again: while there are
   // any, nothing new should be sent (a full disk must not pile up duplicates).
@@ -74,7 +83,12 @@ class OutcomeRecorder {
   void AddDelivered(JobPass* pass, Request* request);
   void AddRemoval(QueuedMessage* message, Request* request);
   void ExpirePending(JobPass* pass);
-  Task<void> FailAndNotify(std::unique_ptr<JobPass> pass);
+  bool WantsRelayedNotice(const JobPass& pass, uint32_t recipient,
+                          const TransactionFacts& facts) const;
+  // The pass is judged: tells those who are to be told, and concludes it.
+  void Settle(std::unique_ptr<JobPass> pass);
+  Task<void> NotifyAndConclude(std::unique_ptr<JobPass> pass);
+  void AddFailed(JobPass* pass, Request* request);
   void Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request);
   void EvictDeferred(QueueId id);
   void Removed(QueueId id);
@@ -82,6 +96,7 @@ class OutcomeRecorder {
   void Submit(std::unique_ptr<Request> request);
 
   ShardContext* context_;
+  Notifier notifier_;
   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
   std::function<void()> unblocked_;
   size_t retrying_ = 0;

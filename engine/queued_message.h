@@ -50,6 +50,7 @@ class QueuedMessage final : public queue::MessageHandle {
   std::vector<uint32_t>& done_indices() { return done_indices_; }
 
   queue::RetryState& retry() { return retry_; }
+  const queue::RetryState& retry() const { return retry_; }
   bool has_retry() const { return has_retry_; }
   void set_has_retry() { has_retry_ = true; }
 

@@ -31,6 +31,7 @@ struct Settings {
   std::string myhostname = "localhost";
   std::string mail_name = "Mailrace";
   std::string helo_name = "localhost";
+  std::vector<std::string> discard_ehlo_keywords;  // smtp_discard_ehlo_keywords, upper case.
 
   // Where mail goes. Empty relayhost: to the recipients' domains by MX.
   std::string relayhost;

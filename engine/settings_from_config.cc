@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "base/text.h"
 #include "engine/config/message_class.h"
 #include "engine/routing/configured_policy.h"
 #include "fmt/format.h"
@@ -22,6 +23,12 @@ using config::Options;
 config::Place PlaceOf(const Config& config, std::string_view parameter) {
   const auto it = config.settings.find(parameter);
   return it == config.settings.end() ? config::Place{} : it->second.place;
+}
+
+std::vector<std::string> Uppered(const std::vector<std::string>& words) {
+  std::vector<std::string> uppered;
+  for (const std::string& word : words) uppered.push_back(AsciiUppered(word));
+  return uppered;
 }
 
 void FillSessions(const Options& options, Settings* settings) {
@@ -66,6 +73,25 @@ void FillSessions(const Options& options, Settings* settings) {
   settings->sasl_failure_pause = options.sasl.sasl_failure_pause;
 }
 
+void FillNotices(const config::QueueOptions& queue, int shards, BouncePolicy* policy) {
+  policy->delay_warning_time = queue.delay_warning_time;
+  // As destinations' limits: shared by the shards, at least one each.
+  const auto limit = static_cast<int>(queue.delay_notice_sender_limit);
+  policy->delay_notices_per_sender = limit == 0 ? 0 : std::max(1, limit / shards);
+  policy->success_notices = queue.success_notices;
+  policy->double_bounce_sender = queue.double_bounce_sender;
+  const auto has = [&queue](std::string_view word) {
+    return std::find(queue.notify_classes.begin(), queue.notify_classes.end(), word) !=
+           queue.notify_classes.end();
+  };
+  policy->postmaster_double_bounces = has("2bounce");
+  policy->postmaster_bounces = has("bounce");
+  policy->postmaster_delays = has("delay");
+  policy->double_bounce_notice_recipient = queue.double_bounce_notice_recipient;
+  policy->bounce_notice_recipient = queue.bounce_notice_recipient;
+  policy->delay_notice_recipient = queue.delay_notice_recipient;
+}
+
 bool FillQueue(const Config& config, Settings* settings, Diagnostics* diagnostics) {
   const Options& options = config.options;
   const config::QueueOptions& queue = options.queue;
@@ -100,8 +126,7 @@ bool FillQueue(const Config& config, Settings* settings, Diagnostics* diagnostic
       static_cast<uint64_t>(std::max(queue.queue_minfree, queue.queue_free_space_reserve));
   settings->message_octets_max = static_cast<uint64_t>(options.submission.message_size_limit);
   settings->bounce_octets_max = static_cast<size_t>(queue.bounce_size_limit);
-  settings->bounces.delay_warning_time = queue.delay_warning_time;
-  settings->bounces.double_bounce_sender = queue.double_bounce_sender;
+  FillNotices(queue, shards, &settings->bounces);
   settings->delivery_deferred =
       std::find(queue.defer_transports.begin(), queue.defer_transports.end(), "smtp") !=
       queue.defer_transports.end();
@@ -145,6 +170,7 @@ bool FillIntake(const Config& config, Settings* settings, Diagnostics* diagnosti
   intake.smtpd_forbid_bare_newline = submission.smtpd_forbid_bare_newline == "reject"
                                          ? BareNewline::kReject
                                          : BareNewline::kNormalize;
+  intake.smtpd_discard_ehlo_keywords = Uppered(submission.smtpd_discard_ehlo_keywords);
   intake.smtpd_recipient_limit = static_cast<size_t>(submission.smtpd_recipient_limit);
   intake.smtpd_hard_error_limit = static_cast<size_t>(submission.smtpd_hard_error_limit);
   intake.smtpd_junk_command_limit = static_cast<size_t>(submission.smtpd_junk_command_limit);
@@ -175,6 +201,7 @@ std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config>
   settings->myhostname = options.general.myhostname;
   settings->mail_name = options.general.mail_name;
   settings->helo_name = options.smtp.smtp_helo_name;
+  settings->discard_ehlo_keywords = Uppered(options.smtp.smtp_discard_ehlo_keywords);
   settings->default_port = options.smtp.smtp_tcp_port_number;
   for (const config::Nexthop& relay : options.smtp.relayhost) {
     settings->relayhost += settings->relayhost.empty() ? "" : ", ";

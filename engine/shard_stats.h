@@ -20,6 +20,7 @@ struct ShardStats {
   Counter expired;
   Counter uncertain;
   Counter dsn_sent;
+  Counter delay_notices_left_out;  // Their senders had had enough.
   Counter removed_messages;
 
   // Of one class: what its mail waited, and how long it took.

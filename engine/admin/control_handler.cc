@@ -86,6 +86,7 @@ ShardFigures Figures(ShardRuntime* runtime) {
                       {"expired", s.expired.value()},
                       {"uncertain", s.uncertain.value()},
                       {"notices_sent", s.dsn_sent.value()},
+                      {"delay_notices_left_out", s.delay_notices_left_out.value()},
                       {"removed", s.removed_messages.value()},
                       {"connects", s.connects.value()},
                       {"connect_failures", s.connect_failures.value()},

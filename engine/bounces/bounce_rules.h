@@ -24,6 +24,17 @@ struct BouncePolicy {
   absl::Duration delay_warning_time;
   // Off: NOTIFY=SUCCESS is ignored, so that nobody can have each delivery answered.
   bool success_notices = true;
+  // At most this many delay notices to one sender in an hour; 0: no limit. Of one shard.
+  int delay_notices_per_sender = 0;
+  // notify_classes: what postmaster is told of. Failures of mail from "<>", which nobody
+  // else hears of; and copies of what senders are told, header sections only.
+  bool postmaster_double_bounces = false;  // 2bounce
+  bool postmaster_bounces = false;         // bounce
+  bool postmaster_delays = false;          // delay
+  // 2bounce_notice_recipient and its kin; without a domain: at myorigin.
+  std::string double_bounce_notice_recipient = "postmaster";
+  std::string bounce_notice_recipient = "postmaster";
+  std::string delay_notice_recipient = "postmaster";
   // double_bounce_sender, with or without a domain: mail from it is never answered.
   std::string double_bounce_sender = "double-bounce";
 };

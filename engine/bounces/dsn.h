@@ -2,6 +2,10 @@
 // internationalised mail RFC 6533; in Postfix's words and layout, which bounce parsers
 // know. A pure function of the request: the caller queues the result with a null reverse
 // path (RFC 3461 6.1), in the batch that records the disposition.
+//
+// A report must not fail where the mail it is about failed. So it needs SMTPUTF8 only if
+// its own recipient's address does; otherwise addresses of type utf-8 take their seven-bit
+// form (RFC 6533 3), and what else is UTF-8 is encoded.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +48,7 @@ struct DsnRequest {
 
   // The original's envelope and content.
   QueueId queue_id;
-  std::string reverse_path;  // The notification's recipient. REQUIRES: not empty.
+  std::string reverse_path;  // The notification's recipient, but for `postmaster`. Empty: "<>".
   std::string envid;         // Decoded; empty if none.
   std::string message_id;    // With brackets; empty if none.
   absl::Time arrival;
@@ -54,6 +58,13 @@ struct DsnRequest {
                                         // is to be returned. Borrowed for the call.
   uint64_t original_octets = 0;         // All of it.
   std::vector<DsnRecipient> recipients;
+
+  // Not for the sender but for this postmaster: a copy, or the report of a notification
+  // that could not be delivered. REQUIRES: not empty if the reverse path is.
+  std::string postmaster;
+  // The way back may take no 8-bit content: another notification than that of headers
+  // would fail as the mail did (5.6.3).
+  bool seven_bit = false;
 
   // Ourselves.
   std::string hostname;                // myhostname
@@ -70,7 +81,7 @@ struct Dsn {
   std::string content;     // CRLF, lines of at most 998 octets.
   std::string message_id;  // Its own, with brackets.
   bool eight_bit = false;  // Envelope.eight_bit.
-  bool smtputf8 = false;   // Envelope.smtputf8: addresses or header fields are UTF-8.
+  bool smtputf8 = false;   // Envelope.smtputf8: its recipient's address is UTF-8.
   size_t recipients_reported = 0;
   bool returned_whole = false;  // The original is in it, not its header section alone.
 };

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/time/time.h"
+
 namespace mailrace::engine {
 
 // RFC 5322 2.1.1, without CRLF.
@@ -25,6 +27,21 @@ void AppendFolded(std::string* out, std::string_view line);
 // more than 998 octets continued after CRLF and a space (as Postfix's
 // smtp_line_length_limit), NUL as '?'. Ends with CRLF unless empty.
 void AppendOriginal(std::string* out, std::string_view original);
+
+// Appends `text`, whose lines end with CRLF, in quoted-printable (RFC 2045 6.7): ASCII
+// whatever it was, lines of at most 76 octets.
+void AppendQuotedPrintable(std::string* out, std::string_view text);
+
+// An address of type utf-8 in the form for seven-bit places, utf-8-addr-xtext (RFC 6533 3):
+// what is not printable ASCII, and '\\', '+', '=' and space, as "\\x{E9}". REQUIRES:
+// `address` is valid UTF-8.
+std::string Utf8AddrXtext(std::string_view address);
+// Undoes it, and utf-8-addr-unitext; what is not well formed, or would give a control
+// character, stays as it was.
+std::string DecodeUtf8Addr(std::string_view text);
+
+// "4 hours", "1 day", "90 seconds": in the largest unit that says it exactly.
+std::string DurationWords(absl::Duration duration);
 
 // The length of the header section at the front of `original`, with its last line end
 // and without the blank line. At most `octets_max`, then and where `original` ends before

@@ -80,6 +80,11 @@ inline Parameter Word(std::string_view name, std::string_view default_text, std:
           .change = change};
 }
 
+// Of smtp_discard_ehlo_keywords and smtpd_discard_ehlo_keywords.
+inline constexpr std::string_view kEhloKeywords =
+    "8bitmime auth chunking dsn enhancedstatuscodes etrn pipelining silent-discard size smtputf8 "
+    "starttls";
+
 inline Parameter Words(std::string_view name, std::string_view default_text, std::string_view words,
                        ListField field, std::string_view meaning, std::string_view change) {
   return {.name = name,

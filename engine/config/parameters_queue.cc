@@ -72,8 +72,19 @@ ParameterGroup QueueParameters() {
                "The same for mail with a null sender: bounces.", "Less to shed bounces sooner."),
           Time("delay_warning_time", "0h", 'h', 0, 100 * kDay,
                MAILRACE_FIELD(queue.delay_warning_time),
-               "Tell senders once when mail has waited this long; 0: do not.",
+               "Tell senders once when mail has waited this long; 0: do not. Also mail behind a "
+               "dead destination, at most a minute later.",
                "4h where people read bounces."),
+          Integer("delay_notice_sender_limit", "20", 0, 1000000,
+                  MAILRACE_FIELD(queue.delay_notice_sender_limit),
+                  "The most delay notices that one sender gets in an hour, of all messages of "
+                  "his together; further ones are left out and counted. 0: no limit.",
+                  "1 where one application sends all mail and one notice says enough."),
+          YesNo("success_notices", "yes", MAILRACE_FIELD(queue.success_notices),
+                "Answer NOTIFY=SUCCESS with a notice when mail went to a relay that does not "
+                "report itself (RFC 3461 5.2.3). Requests are passed on to those that do, "
+                "either way.",
+                "no when applications ask for it without anybody reading."),
           Time("transport_retry_time", "60s", 's', 1, kDay,
                MAILRACE_FIELD(queue.transport_retry_time),
                "How soon delivery is tried again when it could not even begin, such as for want "
@@ -101,9 +112,19 @@ ParameterGroup QueueParameters() {
           Words("notify_classes", "resource, software",
                 "2bounce bounce data delay policy protocol resource software",
                 MAILRACE_FIELD(queue.notify_classes),
-                "What postmaster is told. Here only 2bounce (undeliverable bounces) makes mail; "
-                "the others are in the log.",
+                "What postmaster is told: undeliverable mail from the null sender (2bounce), "
+                "and the headers of what senders are told (bounce, delay). The other classes "
+                "are in the log alone.",
                 "2bounce to see what would be lost silently."),
+          Text("2bounce_notice_recipient", "postmaster",
+               MAILRACE_FIELD(queue.double_bounce_notice_recipient), "an address",
+               "Who is told of class 2bounce; without a domain: at $myorigin.",
+               "Where postmaster is nobody."),
+          Text("bounce_notice_recipient", "postmaster",
+               MAILRACE_FIELD(queue.bounce_notice_recipient), "an address",
+               "Who is told of class bounce.", "As 2bounce_notice_recipient."),
+          Text("delay_notice_recipient", "postmaster", MAILRACE_FIELD(queue.delay_notice_recipient),
+               "an address", "Who is told of class delay.", "As 2bounce_notice_recipient."),
           Text("double_bounce_sender", "double-bounce", MAILRACE_FIELD(queue.double_bounce_sender),
                "a local part", "The sender of postmaster notices; mail to it is never bounced.",
                "Hardly ever."),

@@ -112,6 +112,11 @@ ParameterGroup SubmissionParameters() {
                   "Connections from one address at a time; 0: no limit. Clients in mynetworks are "
                   "not counted.",
                   "Hardly ever."),
+          Words("smtpd_discard_ehlo_keywords", "", kEhloKeywords,
+                MAILRACE_FIELD(submission.smtpd_discard_ehlo_keywords),
+                "What is not announced to applications. Without dsn its parameters are refused, "
+                "too: nobody can ask for success notices.",
+                "silent-discard, dsn as in Postfix's DSN_README."),
           Word("smtpd_forbid_bare_newline", "reject", "no yes normalize reject note",
                MAILRACE_FIELD(submission.smtpd_forbid_bare_newline),
                "Content with bare LF or CR: refused after its true end (reject), made CRLF "

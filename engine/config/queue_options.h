@@ -25,6 +25,11 @@ struct QueueOptions {
   int64_t bounce_size_limit = 0;
   std::vector<std::string> notify_classes;
   std::string double_bounce_sender;
+  std::string double_bounce_notice_recipient;  // 2bounce_notice_recipient
+  std::string bounce_notice_recipient;
+  std::string delay_notice_recipient;
+  int64_t delay_notice_sender_limit = 0;
+  bool success_notices = false;
   int64_t hopcount_limit = 0;
 
   int64_t initial_destination_concurrency = 0;

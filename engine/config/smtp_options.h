@@ -17,6 +17,7 @@ struct SmtpOptions {
   std::string smtp_tcp_port;
   uint16_t smtp_tcp_port_number = 25;
   std::string smtp_helo_name;
+  std::vector<std::string> smtp_discard_ehlo_keywords;
   std::string smtp_bind_address;   // Empty or an IPv4 literal.
   std::string smtp_bind_address6;  // Empty or an IPv6 literal, without brackets.
   bool smtp_bind_address_enforce = false;

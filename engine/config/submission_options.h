@@ -31,6 +31,7 @@ struct SubmissionOptions {
   int64_t smtpd_junk_command_limit = 0;
   int64_t smtpd_client_connection_count_limit = 0;
   std::string smtpd_forbid_bare_newline;  // "reject", "normalize" or "no".
+  std::vector<std::string> smtpd_discard_ehlo_keywords;
 };
 
 }  // namespace mailrace::engine::config

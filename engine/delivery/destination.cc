@@ -119,13 +119,14 @@ void Destination::Worker::Finished(OutgoingMessage* message) {
   auto* transaction = static_cast<DeliveryTransaction*>(message);
   JobPass* pass = transaction->pass();
   pass->TransactionFinished();
-  const TransactionFacts facts{*setup.relay, transaction->use(), setup.tls_features};
-  destination_->recorder_->TransactionFinished(transaction, facts);
-  if (!delivered_any && !pass->delivered.empty()) {
+  const TransactionFacts facts{*setup.relay, transaction->use(), setup.tls_features,
+                               setup.session->capabilities().dsn};
+  const bool delivered = destination_->recorder_->TransactionFinished(transaction, facts);
+  if (!delivered_any && delivered) {
     delivered_any = true;
     destination_->suspension_ = kFirstSuspension;
   }
-  if (!pass->delivered.empty()) {
+  if (delivered) {
     if (queue::NexthopQueue* nexthop =
             destination_->context_->scheduler->FindNexthop(destination_->nexthop_)) {
       nexthop->SessionSucceeded();

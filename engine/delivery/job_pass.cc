@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/address.h"
+#include "base/text.h"
 
 namespace mailrace::engine {
 
@@ -23,10 +24,12 @@ std::string NotifyValue(uint8_t notify) {
 }
 
 // "rfc822;user+tag@example.com" -> "rfc822;user+2Btag@example.com". The address part of
-// a utf-8 ORCPT is kept as it is: RFC 6533 has its own encoding, applied at intake.
+// a utf-8 ORCPT has its own encoding (RFC 6533 3), which intake left as it was. Only a
+// message that asks for SMTPUTF8 has octets above 127 there.
 std::string OrcptValue(const std::string& orcpt) {
   const size_t semicolon = orcpt.find(';');
   if (semicolon == std::string::npos) return {};
+  if (EqualsIgnoreCase(std::string_view(orcpt).substr(0, semicolon), "utf-8")) return orcpt;
   return orcpt.substr(0, semicolon + 1) +
          EncodeXtext(std::string_view(orcpt).substr(semicolon + 1));
 }

@@ -44,13 +44,15 @@ class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
   uint32_t use_ = 1;
 };
 
-// A recipient that failed for good in this pass; told to the sender at its end.
-struct FailedRecipient {
+// What became of a recipient in this pass, as far as its sender may be told at its end.
+struct ReportedRecipient {
   uint32_t index = 0;
   EnhancedStatus status;
   std::string text;
   std::string remote_mta{};  // Host name; empty if none was reached.
   std::string reply{};       // As it said it; empty if it was not a reply.
+  bool expired = false;      // Failed because its lifetime is over.
+  bool attempted = true;     // It was tried just now.
 };
 
 class JobPass {
@@ -79,7 +81,11 @@ class JobPass {
 
   // --- Filled by whoever judges the recipients. ---
   std::vector<uint32_t> delivered;  // Of transactions whose record is not yet written.
-  std::vector<FailedRecipient> failed;
+  // Delivered too, but the sender wants to hear of it and the server will not tell: recorded
+  // at the end of the pass, with the notice.
+  std::vector<ReportedRecipient> relayed;
+  std::vector<ReportedRecipient> failed;
+  std::vector<ReportedRecipient> deferred;  // Why they wait; told when that takes long.
   bool any_deferred = false;
   bool any_untried = false;
   bool unfit = false;  // The stored content must not be sent.

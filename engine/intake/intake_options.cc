@@ -21,6 +21,7 @@ transport::smtp::ServerOptions IntakeOptions::ToServerOptions() const {
   server.forbid_unauth_pipelining = smtpd_forbid_unauth_pipelining;
   server.helo_required = smtpd_helo_required;
   server.starttls = tls_context != nullptr;
+  server.discard_ehlo_keywords = smtpd_discard_ehlo_keywords;
   return server;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "engine/config/networks.h"
@@ -39,6 +40,7 @@ struct IntakeOptions {
   int smtpd_forbid_bare_newline_reject_code = 550;
   bool smtpd_forbid_unauth_pipelining = true;
   bool smtpd_helo_required = true;
+  std::vector<std::string> smtpd_discard_ehlo_keywords;  // Upper case.
 
   size_t smtpd_recipient_limit = 1000;  // At least 100 (RFC 5321 4.5.3.1.8).
   size_t smtpd_recipient_overshoot_limit = 1000;

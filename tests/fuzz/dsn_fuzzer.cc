@@ -33,7 +33,8 @@ DsnRequest TakeRequest(fuzz::FuzzInput* input, std::string* original) {
   request.lifetime = absl::Hours(120);
   request.boundary = kBoundary;
   request.reverse_path = input->Field('\f');
-  if (request.reverse_path.empty()) request.reverse_path = "a@example.org";
+  if (request.reverse_path.empty()) request.postmaster = "a@example.org";
+  request.seven_bit = (limit & 1) != 0;
   request.envid = input->Field('\f');
   request.message_id = input->Field('\f');
   request.hostname = input->Field('\f');
@@ -142,6 +143,9 @@ void CheckDsn(const DsnRequest& request) {
   FUZZ_CHECK(content.find('\0') == std::string::npos, content);
   FUZZ_CHECK(dsn.eight_bit || IsAscii(content), content);
   FUZZ_CHECK(request.smtputf8 || !dsn.smtputf8, content);
+  FUZZ_CHECK(dsn.eight_bit || !dsn.smtputf8, content);
+  // Mail to a plain address that may return nowhere but where 7 bits pass.
+  FUZZ_CHECK(!request.seven_bit || dsn.smtputf8 || IsAscii(content), content);
   FUZZ_CHECK(dsn.recipients_reported == request.recipients.size(), content);
   FUZZ_CHECK(!fuzz::HasControls(dsn.message_id) && dsn.message_id.starts_with('<'), content);
 

@@ -79,10 +79,15 @@ void ParseLine(std::string_view line, Capabilities* capabilities) {
 
 }  // namespace
 
-Capabilities Capabilities::Parse(const Reply& ehlo_reply) {
+Capabilities Capabilities::Parse(const Reply& ehlo_reply,
+                                 const std::vector<std::string>& discarded) {
   Capabilities capabilities;
   capabilities.esmtp = true;
   for (size_t i = 1; i < ehlo_reply.lines.size(); ++i) {
+    const std::string_view line = Trim(ehlo_reply.lines[i]);
+    // Up to the first blank or, in "AUTH=", the sign.
+    const std::string keyword = AsciiUppered(line.substr(0, line.find_first_of(" \t=")));
+    if (std::find(discarded.begin(), discarded.end(), keyword) != discarded.end()) continue;
     ParseLine(ehlo_reply.lines[i], &capabilities);
   }
   return capabilities;

@@ -27,7 +27,9 @@ struct Capabilities {
 
   // Reads the lines of a 250 to EHLO (the first is the server's name). Keywords without
   // case; unknown or malformed ones are ignored; "AUTH=" is read like "AUTH " (P-15).
-  static Capabilities Parse(const Reply& ehlo_reply);
+  // Lines of the keywords `discarded` (upper case) are passed over.
+  static Capabilities Parse(const Reply& ehlo_reply,
+                            const std::vector<std::string>& discarded = {});
 };
 
 }  // namespace mailrace::transport::smtp

@@ -105,7 +105,7 @@ Task<std::optional<Failure>> ClientSession::Ehlo() {
   std::optional<Failure> failure = co_await Exchange(Step::kEhlo, options_.timeouts.helo);
   if (!failure && reply_.code != kCompleted) failure = Refused(Step::kEhlo, reply_);
   if (!failure) {
-    capabilities_ = Capabilities::Parse(reply_);
+    capabilities_ = Capabilities::Parse(reply_, options_.discard_ehlo_keywords);
     server_name_ = reply_.lines[0].substr(0, reply_.lines[0].find(' '));
   }
   co_return Note(std::move(failure));

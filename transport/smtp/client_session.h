@@ -42,6 +42,7 @@ struct ClientTimeouts {
 struct ClientSessionOptions {
   std::string helo_name;  // smtp_helo_name
   ClientTimeouts timeouts;
+  std::vector<std::string> discard_ehlo_keywords;  // Upper case: as if it had not said them.
   bool pipelining_allowed = true;  // Learned per destination: some servers announce it wrongly.
   bool cross_message_pipelining_allowed = true;  // [end of message n][MAIL n+1 …] in one group.
 };

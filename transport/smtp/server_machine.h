@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "transport/smtp/server_machine_commands.h"
 #include "transport/smtp/server_machine_content.h"
@@ -41,6 +42,9 @@ struct ServerOptions {
   bool forbid_unauth_pipelining = true;
   bool helo_required = true;  // smtpd_helo_required
   bool starttls = false;      // A certificate is at hand.
+  // smtpd_discard_ehlo_keywords, upper case: not announced. Without DSN its parameters are
+  // refused, too.
+  std::vector<std::string> discard_ehlo_keywords;
   // Content that is refused is read to its end, but no further than this.
   uint64_t discard_octets_max = uint64_t{1} << 30;
 };
@@ -121,6 +125,7 @@ class ServerMachine {
   void Unknown(const CommandLine& command);
   void Vrfy(const CommandLine& command);
   void Hello(const CommandLine& command, std::string_view* input);
+  bool Offers(std::string_view keyword) const;
   void StartTlsCommand(const CommandLine& command, std::string_view* input);
   void MailFrom(const CommandLine& command);
   void RcptTo(const CommandLine& command);

@@ -12,7 +12,8 @@ namespace mailrace::transport::smtp {
 
 namespace {
 constexpr size_t kHeloOctetsMax = 255;  // RFC 5321 4.5.3.1.2
-}
+constexpr std::string_view kDsnDisabled = "501 5.7.1 DSN support is disabled";
+}  // namespace
 
 void ServerMachine::Dispatch(const CommandLine& command, std::string_view* input) {
   switch (command.verb) {
@@ -91,17 +92,26 @@ void ServerMachine::Hello(const CommandLine& command, std::string_view* input) {
   helo_name_ = command.argument;
   esmtp_ = ehlo;
   if (!ehlo) return Reply(fmt::format("250 {}", options_->hostname));
-  Reply(fmt::format("250-{}", options_->hostname));
-  Reply("250-PIPELINING");
-  Reply(options_->message_size_limit == 0
-            ? std::string("250-SIZE")
-            : fmt::format("250-SIZE {}", options_->message_size_limit));
-  if (options_->starttls && !tls_) Reply("250-STARTTLS");
-  Reply("250-ENHANCEDSTATUSCODES");
-  Reply("250-8BITMIME");
-  Reply("250-DSN");
-  Reply("250-SMTPUTF8");
-  Reply("250 CHUNKING");
+  std::vector<std::string> lines{options_->hostname};
+  const auto offer = [&](std::string_view keyword, std::string_view parameters = "") {
+    if (Offers(keyword)) lines.push_back(fmt::format("{}{}", keyword, parameters));
+  };
+  offer("PIPELINING");
+  offer("SIZE", options_->message_size_limit == 0
+                    ? std::string()
+                    : fmt::format(" {}", options_->message_size_limit));
+  if (options_->starttls && !tls_) offer("STARTTLS");
+  for (const char* keyword : {"ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING"}) {
+    offer(keyword);
+  }
+  for (size_t i = 0; i < lines.size(); ++i) {
+    Reply(fmt::format("250{}{}", i + 1 < lines.size() ? '-' : ' ', lines[i]));
+  }
+}
+
+bool ServerMachine::Offers(std::string_view keyword) const {
+  const std::vector<std::string>& discarded = options_->discard_ehlo_keywords;
+  return std::find(discarded.begin(), discarded.end(), keyword) == discarded.end();
 }
 
 void ServerMachine::StartTlsCommand(const CommandLine& command, std::string_view* input) {
@@ -124,6 +134,9 @@ void ServerMachine::MailFrom(const CommandLine& command) {
   MailCommand mail;
   std::string refusal;
   if (!ParseMail(command.argument, &mail, &refusal)) return Reject(refusal);
+  if ((mail.ret != ReturnType::kUnset || !mail.envid.empty()) && !Offers("DSN")) {
+    return Reject(kDsnDisabled);
+  }
   if (options_->message_size_limit != 0 && mail.size.value_or(0) > options_->message_size_limit) {
     return Reject("552 5.3.4 Message size exceeds fixed limit");
   }
@@ -145,6 +158,10 @@ void ServerMachine::RcptTo(const CommandLine& command) {
   if (!ParseRcpt(command.argument, mail_.smtputf8, &rcpt, &refusal)) {
     ++rcpts_refused_;
     return Reject(refusal);
+  }
+  if ((rcpt.notify != 0 || !rcpt.orcpt.empty()) && !Offers("DSN")) {
+    ++rcpts_refused_;
+    return Reject(kDsnDisabled);
   }
   rcpt_ = std::move(rcpt);
   event_ = Event::kRcpt;

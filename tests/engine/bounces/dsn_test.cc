@@ -194,6 +194,8 @@ TEST(DsnTest, FailureSaysWhatPostfixWouldSay) {
             "I'm sorry to have to inform you that your message could not\r\n"
             "be delivered to one or more recipients. It's attached below.\r\n"
             "\r\n"
+            "No further attempt will be made for the recipients below.\r\n"
+            "\r\n"
             "For further assistance, please send mail to postmaster.\r\n"
             "\r\n"
             "If you do so, please include this problem report. You can\r\n"
@@ -283,8 +285,8 @@ TEST(DsnTest, DelayNoticeSaysUntilWhenAndReturnsTheHeaderOnly) {
   const Parsed parsed(dsn.content);
   EXPECT_EQ(parsed["subject"], "Delayed Mail (still being retried)");
   EXPECT_THAT(parsed["0.text"], AllOf(HasSubstr("THIS IS A WARNING ONLY."),
-                                      HasSubstr("could not be delivered for more than 4 hour(s)."),
-                                      HasSubstr("It will be retried until it is 5 day(s) old.")));
+                                      HasSubstr("could not be delivered for more than 4 hours."),
+                                      HasSubstr("It will be retried until it is 5 days old.")));
   EXPECT_EQ(parsed["status.1.action"], "delayed");
   EXPECT_EQ(parsed["status.1.will-retry-until"], "Wed, 20 Jan 2027 08:00:00 +0000 (UTC)");
   EXPECT_EQ(parsed["2.type"], "text/rfc822-headers");
@@ -303,7 +305,9 @@ TEST(DsnTest, SuccessReportsNameTheirAction) {
     request.recipients[0].status = {};  // None known: X.0.0 of the right class.
     const Parsed parsed(BuildDsn(request).content);
     EXPECT_EQ(parsed["subject"], "Successful Mail Delivery Report");
-    EXPECT_THAT(parsed["0.text"], HasSubstr("Your message was successfully delivered"));
+    EXPECT_THAT(parsed["0.text"], HasSubstr(action == DsnAction::kRelayed
+                                                ? "which does not give delivery reports"
+                                                : "Your message was successfully delivered"));
     EXPECT_EQ(parsed["status.1.action"], name);
     EXPECT_EQ(parsed["status.1.status"], "2.0.0");
     EXPECT_EQ(parsed["2.description"], "Message Headers");
@@ -416,6 +420,58 @@ TEST(DsnTest, Smtputf8MailOfPlainAsciiNeedsNoSmtputf8Back) {
   EXPECT_FALSE(dsn.smtputf8);
 }
 
+// The relay that refuses internationalised mail would refuse a notice that is such mail.
+TEST(DsnTest, NoticeToAPlainAddressNeedsNoSmtputf8AndNo8bitWhateverItReports) {
+  const std::string original =
+      "From: app@example.com\r\nSubject: Gr\xc3\xbc\xc3\x9f"
+      "e\r\n\r\nsch\xc3\xb6n = gut\r\n";
+  DsnRequest request = Failure();
+  request.smtputf8 = true;
+  request.seven_bit = true;
+  request.reverse_path = "app@example.com";
+  request.recipients = {Refused("us\xc3\xa9r@example.net"), Refused("two@example.net")};
+  request.recipients[0].orcpt = "utf-8;us\xc3\xa9r\\x{2B}x@example.net";
+  request.recipients[1].orcpt = "utf-8;us\\x{E9}r@example.net";
+  request.original = original;
+  request.original_octets = original.size();
+  const Dsn dsn = BuildDsn(request);
+  ExpectSound(dsn);
+  EXPECT_FALSE(dsn.eight_bit);
+  EXPECT_FALSE(dsn.smtputf8);
+  EXPECT_TRUE(dsn.returned_whole);
+  const Parsed parsed(dsn.content);
+  EXPECT_EQ(parsed["defects"], "");
+  EXPECT_EQ(parsed["report-type"], "delivery-status");
+  EXPECT_EQ(parsed["1.type"], "message/delivery-status");
+  EXPECT_EQ(parsed["status.1.final-recipient"], "utf-8; us\\x{E9}r@example.net");
+  EXPECT_EQ(parsed["status.1.original-recipient"], "utf-8;us\\x{E9}r\\x{2B}x@example.net");
+  EXPECT_EQ(parsed["status.2.final-recipient"], "rfc822; two@example.net");
+  EXPECT_EQ(parsed["status.2.original-recipient"], "utf-8;us\\x{E9}r@example.net");
+  EXPECT_EQ(parsed["0.cte"], "quoted-printable");
+  EXPECT_THAT(parsed["0.text"], HasSubstr("<us\xc3\xa9r@example.net>:"));
+  EXPECT_EQ(parsed["2.type"], "message/global");
+  EXPECT_EQ(parsed["2.cte"], "quoted-printable");
+  EXPECT_THAT(dsn.content, HasSubstr("Subject: Gr=C3=BC=C3=9Fe\r\n"));
+  EXPECT_THAT(dsn.content, HasSubstr("sch=C3=B6n =3D gut\r\n"));
+}
+
+TEST(DsnTest, EightBitMailThatARelayCannotTakeComesBackAsItsHeader) {
+  const std::string original = "Subject: caf\xe9\r\n\r\nbody caf\xe9\r\n";
+  DsnRequest request = Failure();
+  request.seven_bit = true;
+  request.original = original;
+  request.original_octets = original.size();
+  const Dsn dsn = BuildDsn(request);
+  ExpectSound(dsn);
+  EXPECT_FALSE(dsn.eight_bit);
+  EXPECT_FALSE(dsn.returned_whole);
+  const Parsed parsed(dsn.content);
+  EXPECT_EQ(parsed["defects"], "");
+  EXPECT_EQ(parsed["2.type"], "text/rfc822-headers");
+  EXPECT_THAT(parsed["2.text"], AllOf(HasSubstr("Subject: caf\xe9"), Not(HasSubstr("body"))));
+  EXPECT_THAT(parsed["0.text"], HasSubstr("Its header is attached below."));
+}
+
 TEST(DsnTest, WithoutSmtputf8NoHighOctetReachesAnAddress) {
   DsnRequest request = Failure();
   request.reverse_path = "j\xc3\xbcrgen@example.com";
@@ -424,6 +480,35 @@ TEST(DsnTest, WithoutSmtputf8NoHighOctetReachesAnAddress) {
   ExpectSound(dsn);
   EXPECT_FALSE(dsn.eight_bit);
   EXPECT_THAT(dsn.content, HasSubstr("Final-Recipient: rfc822; us??r@example.net"));
+}
+
+// --- Postmaster --------------------------------------------------------------------
+
+TEST(DsnTest, PostmasterIsToldOfMailThatNobodyElseHearsOf) {
+  DsnRequest request = Failure();
+  request.reverse_path.clear();
+  request.postmaster = "postmaster@example.com";
+  const Dsn dsn = BuildDsn(request);
+  ExpectSound(dsn);
+  EXPECT_TRUE(dsn.returned_whole);
+  const Parsed parsed(dsn.content);
+  EXPECT_EQ(parsed["defects"], "");
+  EXPECT_EQ(parsed["to"], "postmaster@example.com");
+  EXPECT_EQ(parsed["subject"], "Postmaster Copy: Undelivered Bounce");
+  EXPECT_EQ(parsed["status.0.x-mailrace-sender"], "(none)");
+  EXPECT_EQ(parsed["status.1.action"], "failed");
+}
+
+TEST(DsnTest, PostmasterCopiesHaveTheHeaderOnly) {
+  DsnRequest request = Failure();
+  request.postmaster = "postmaster@example.com";
+  const Parsed failed(BuildDsn(request).content);
+  EXPECT_EQ(failed["to"], "postmaster@example.com");
+  EXPECT_EQ(failed["subject"], "Postmaster Copy: Undelivered Mail");
+  EXPECT_EQ(failed["status.0.x-mailrace-sender"], "rfc822; alice@example.com");
+  EXPECT_EQ(failed["2.type"], "text/rfc822-headers");
+  request.kind = request.recipients[0].action = DsnAction::kDelayed;
+  EXPECT_EQ(Parsed(BuildDsn(request).content)["subject"], "Postmaster Warning: Delayed Mail");
 }
 
 // --- Hostile input -----------------------------------------------------------------

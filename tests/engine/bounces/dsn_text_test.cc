@@ -119,6 +119,56 @@ TEST(AppendOriginalTest, LongLinesAreContinued) {
   }
 }
 
+std::string Quoted(std::string_view text) {
+  std::string out;
+  AppendQuotedPrintable(&out, text);
+  return out;
+}
+
+TEST(QuotedPrintableTest, KeepsPlainTextAndQuotesTheRest) {
+  EXPECT_EQ(Quoted("plain text\r\n"), "plain text\r\n");
+  EXPECT_EQ(Quoted("a=b caf\xc3\xa9\r\n"), "a=3Db caf=C3=A9\r\n");
+  // A blank at the end of a line would be lost on the way.
+  EXPECT_EQ(Quoted("x \r\ny\t\r\nz "), "x=20\r\ny=09\r\nz=20");
+}
+
+TEST(QuotedPrintableTest, LongLinesGetSoftEnds) {
+  for (const std::string& text : {std::string(1000, 'x'), std::string(1000, '\xe9')}) {
+    for (const std::string& line : Lines(Quoted(text + "\r\n"))) EXPECT_LE(line.size(), 76u);
+  }
+  EXPECT_EQ(Quoted(std::string(76, 'x')), std::string(75, 'x') + "=\r\nx");
+}
+
+TEST(Utf8AddrTest, SevenBitFormOfRfc6533) {
+  EXPECT_EQ(Utf8AddrXtext("user@example.net"), "user@example.net");
+  EXPECT_EQ(Utf8AddrXtext("us\xc3\xa9r@\xe4\xbe\x8b.net"), "us\\x{E9}r@\\x{4F8B}.net");
+  EXPECT_EQ(Utf8AddrXtext("\xf0\x9f\x93\xac@x"), "\\x{1F4EC}@x");
+  EXPECT_EQ(Utf8AddrXtext("a+b=c\\d e"), "a\\x{2B}b\\x{3D}c\\x{5C}d\\x{20}e");
+}
+
+TEST(Utf8AddrTest, BothFormsAreUndone) {
+  for (const char* address : {"us\xc3\xa9r@\xe4\xbe\x8b.net", "\xf0\x9f\x93\xac@x", "a+b=c\\d@x"}) {
+    EXPECT_EQ(DecodeUtf8Addr(Utf8AddrXtext(address)), address);
+  }
+  EXPECT_EQ(DecodeUtf8Addr("us\xc3\xa9r\\x{2b}@x"), "us\xc3\xa9r+@x");
+}
+
+TEST(Utf8AddrTest, WhatIsNotWellFormedStays) {
+  for (const char* text : {"\\x{}", "\\x{D800}", "\\x{110000}", "\\x{0A}", "\\x{0}", "\\x{85}",
+                           "\\x{E9", "\\x{-1}", "\\xE9", "\\", "\\x{00000E9}"}) {
+    EXPECT_EQ(DecodeUtf8Addr(text), text);
+  }
+}
+
+TEST(DurationWordsTest, TheLargestUnitThatIsExact) {
+  EXPECT_EQ(DurationWords(absl::Hours(4)), "4 hours");
+  EXPECT_EQ(DurationWords(absl::Hours(120)), "5 days");
+  EXPECT_EQ(DurationWords(absl::Hours(24)), "1 day");
+  EXPECT_EQ(DurationWords(absl::Minutes(90)), "90 minutes");
+  EXPECT_EQ(DurationWords(absl::Seconds(1)), "1 second");
+  EXPECT_EQ(DurationWords(absl::ZeroDuration()), "0 seconds");
+}
+
 TEST(HeaderSectionTest, EndsBeforeTheBlankLine) {
   EXPECT_EQ(HeaderSectionOctets("A: 1\r\nB: 2\r\n\r\nbody", 1000), 12u);
   EXPECT_EQ(HeaderSectionOctets("A: 1\nB: 2\n\nbody", 1000), 10u);

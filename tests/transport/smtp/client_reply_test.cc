@@ -119,6 +119,13 @@ TEST(Capabilities, KnowsEveryKeywordWithoutCase) {
   EXPECT_EQ(c.size_octets_max, 1000u);
 }
 
+TEST(Capabilities, DiscardedKeywordsWereNeverSaid) {
+  const Reply reply{250, {"server.example", "DSN", "pipelining", "AUTH=PLAIN", "SIZE 5", "DSNX"}};
+  const Capabilities c = Capabilities::Parse(reply, {"DSN", "PIPELINING", "AUTH"});
+  EXPECT_FALSE(c.dsn || c.pipelining || c.auth_offered);
+  EXPECT_TRUE(c.size_offered);
+}
+
 TEST(Capabilities, DoesNotReadTheServersNameAsAKeyword) {
   EXPECT_FALSE(Capabilities::Parse(Reply{250, {"PIPELINING"}}).pipelining);
 }

@@ -14,7 +14,9 @@
 namespace mailrace::transport::smtp {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -116,6 +118,20 @@ TEST(ServerMachineTest, GreetsAndOffersItsExtensions) {
             "250-mx.example.com\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n"
             "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n"
             "250 CHUNKING\r\n");
+}
+
+TEST(ServerMachineTest, DiscardedKeywordsAreNotAnnouncedAndDsnIsRefused) {
+  ServerOptions options;
+  options.discard_ehlo_keywords = {"DSN", "CHUNKING", "SILENT-DISCARD"};
+  Server server(options);
+  EXPECT_THAT(server.Greeted(), AllOf(Not(HasSubstr("DSN")), EndsWith("250 SMTPUTF8\r\n")));
+  const std::string disabled = "501 5.7.1 DSN support is disabled\r\n";
+  EXPECT_EQ(server.Say("MAIL FROM:<a@example.com> RET=FULL\r\n"), disabled);
+  EXPECT_EQ(server.Say("MAIL FROM:<a@example.com> ENVID=x\r\n"), disabled);
+  EXPECT_THAT(server.Say("MAIL FROM:<a@example.com>\r\n"), StartsWith("250 "));
+  EXPECT_EQ(server.Say("RCPT TO:<b@example.com> NOTIFY=NEVER\r\n"), disabled);
+  EXPECT_EQ(server.Say("RCPT TO:<b@example.com> ORCPT=rfc822;b@example.com\r\n"), disabled);
+  EXPECT_THAT(server.Say("RCPT TO:<b@example.com>\r\n"), StartsWith("250 "));
 }
 
 TEST(ServerMachineTest, TakesAMessageOnEverySplitOfItsInput) {
