@@ -117,9 +117,9 @@ absl::Status Engine::StartShards() {
   parts.shards = static_cast<int>(start_.options.general.engine_shards);
   if (const int most = start_.settings->limits.ShardsMax(); parts.shards > most) {
     // Each shard needs a session of its own: more of them could not keep the limit.
-    start_.logger->Info("master", fmt::format("{} shards of engine_shards = {}: as many as the "
-                                              "limits on a destination leave work for",
-                                              most, parts.shards));
+    start_.logger->Info("master", fmt::format("engine_shards = {}, {} started: as many as can "
+                                              "share the limits on a destination",
+                                              parts.shards, most));
     parts.shards = most;
   }
   parts.highest_id = store_->highest_id();

@@ -112,6 +112,16 @@ class ClassTest(EndToEndTest):
             acme = order[:taken].count("acme.example")
             self.assertLessEqual(abs(acme - 0.75 * taken), 4, json.dumps(order))
 
+    def test_no_more_shards_than_sessions_keep_a_limit(self):
+        self.with_slow_relay("engine_shards = 2")
+        self.assertEqual(len(self.engine.stats()["shards"]), 1)
+        self.engine.wait_for_log(r"engine_shards = 2, 1 started: as many as can share the limits")
+        self.begin_campaign()
+        wait_until("the campaign is over", lambda: len(self.slow.records) == CAMPAIGN)
+        # A session at a time; a new one only where the old one ended.
+        sessions = [record["session"] for record in self.slow.records]
+        self.assertEqual(sessions, sorted(sessions))
+
     def test_new_weights_count_after_a_reload(self):
         tenants = "submission_tenant_maps = inline:{ @acme.example=acme, @bolt.example=bolt }\n"
         self.with_slow_relay(f"{tenants}defer_transports = smtp")
