@@ -74,7 +74,8 @@ def torture(programs, options, seed, jobs):
     done = subprocess.run(
         [sys.executable, "-B", str(HERE / "run.py"), "--until-breach", "--seed", str(seed),
          "--jobs", str(jobs), *options],
-        env={**os.environ, "MAILRACE_BIN_DIR": str(programs), "MAILRACE_TORTURE_DRAIN": "15"},
+        env={**os.environ, "MAILRACE_BIN_DIR": str(programs), "MAILRACE_TORTURE_DRAIN": "15",
+             "MAILRACE_E2E_DEADLINE": "30"},
         capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
