@@ -15,7 +15,7 @@ import harness
 import volumes
 
 CASES = {}
-NEEDS_ROOT = set()  # They mount.
+MOUNTING = set()  # Their names; they need root.
 
 
 def case(function):
@@ -24,7 +24,7 @@ def case(function):
 
 
 def case_that_mounts(function):
-    NEEDS_ROOT.add(function.__name__)
+    MOUNTING.add(function.__name__)
     return case(function)
 
 

@@ -27,6 +27,19 @@ def make_mounts_private():
     return subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True).returncode == 0
 
 
+def available(base):
+    """Whether both kinds can be had here: containers often forbid mounts or loop devices even
+    to root. To be asked in a process of its own, as it makes the mounts private."""
+    if not make_mounts_private():
+        return False
+    for number, make in enumerate((lambda path: Tmpfs(path, "1M"), lambda path: Ext4(path, "16M"))):
+        try:
+            make(pathlib.Path(base) / f"probe{number}").close()
+        except (OSError, subprocess.CalledProcessError):
+            return False
+    return True
+
+
 class Tmpfs:
     """A file system in memory, of `size` octets."""
 
