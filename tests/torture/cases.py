@@ -94,14 +94,15 @@ class Scene:
             return refused.output
         raise AssertionError("the engine started on a damaged queue as if nothing was wrong")
 
-    def finish(self, *arguments, held=False):
+    def finish(self, *arguments, held=False, check_duplicates=True):
         """Starts, drains, stops; the oracle's verdict."""
         self.deliver(True)
         self.engine.start(*arguments)
         self.engine.drain(everything=not held)
         queued = self.engine.queued()
         self.engine.leave()
-        return stage.judge(self.engine, self.relay, self.applications, queued)[0]
+        return stage.judge(self.engine, self.relay, self.applications, queued,
+                           check_duplicates)[0]
 
     def accept_loss(self, lost_max, held=False):
         """`--accept-loss` goes on, keeps a copy and tells the gap; what is left is sent. The
@@ -254,19 +255,21 @@ def sync_fails_with_eio(directory, seed):
 
 @case_that_mounts
 def disk_goes_away_while_running(directory, seed):
-    """Every operation on the real ext4 fails with EIO from now on."""
+    """Every operation on the real ext4 fails with EIO from now on, as its outcomes come."""
     disk = volumes.Ext4(directory / "volume")
-    with Scene(directory, seed, disk) as scene:
+    with Scene(directory, seed, disk, "default_destination_concurrency_limit = 2\n",
+               ("--reply-delay", "20")) as scene:
         scene.engine.start()
-        application = scene.submit("before", 5000, complete=False, connections=8)
-        harness.wait_until("some were accepted", lambda: scene.relay.count() > 50)
+        scene.submit("before", 300)
+        harness.wait_until("some were accepted", lambda: scene.relay.count() > 5)
         disk.go_dark()
         status = scene.engine.ended()
-        application.finish()
         if status != 70:
             raise AssertionError(f"ended with {status}, not 70 (EX_SOFTWARE)")
         disk.come_back()
-        return scene.finish(), "panic, exit status 70, whole after the restart"
+        # The flight journal was in memory only, and the engine says that its list is old.
+        return (scene.finish(check_duplicates=False),
+                "panic, exit status 70, whole after the restart")
 
 
 @case_that_mounts
