@@ -123,6 +123,10 @@ void NoticeMaker::Queue(queue::Envelope envelope, logs::Notification kind) {
     Notice notice;
     notice.kind = kind;
     notice.envelope = envelope;
+    // A campaign's notices are its tenant's and no more urgent than it is. Nor is what
+    // tells of urgent mail itself urgent.
+    notice.envelope.tenant = original_.tenant;
+    notice.envelope.priority = std::max(original_.priority, queue::Envelope().priority);
     context_.ages->Look();
     notice.envelope.id = context_.ids->Next(request_.date);
     notice.envelope.arrival = request_.date;

@@ -137,6 +137,34 @@ TEST_F(Classes, ARestartKeepsClassAndTenant) {
   EXPECT_GE(acme, 8);
 }
 
+TEST_F(Classes, NoticesAreOfTheTenantAndNoMoreUrgentThanTheirMessage) {
+  Start();
+  script_ = [](Step step, std::string_view argument) -> std::optional<Act> {
+    if (step == Step::kRcpt && argument.find("bad") != std::string_view::npos) {
+      return Act{Act::Kind::kReply, "550 5.1.1 no such user"};
+    }
+    // The notices stay in the queue, so that they can be looked at.
+    if (step == Step::kMail && argument.find("<>") != std::string_view::npos) {
+      return Act{Act::Kind::kReply, "451 4.3.0 later"};
+    }
+    return std::nullopt;
+  };
+  for (const uint8_t priority : {0, 1, 2}) {
+    queue::Envelope envelope = To({"bad@example.com"});
+    envelope.priority = priority;
+    envelope.tenant = "acme";
+    Submit(std::move(envelope));
+  }
+  host_->RunFor(absl::Seconds(10));
+  std::vector<int> priorities;
+  for (const queue::RecoveredMessage& notice : Stored()) {
+    EXPECT_EQ(notice.envelope.reverse_path, "");
+    EXPECT_EQ(notice.envelope.tenant, "acme");
+    priorities.push_back(notice.envelope.priority);
+  }
+  EXPECT_THAT(priorities, testing::UnorderedElementsAre(1, 1, 2));
+}
+
 TEST_F(Classes, StatisticsAreKeptForEachClass) {
   Start();
   Submit(Urgent({"a@example.com", "b@example.com"}));
