@@ -80,8 +80,7 @@ absl::Status Engine::OpenFlights() {
   const BootId boot = CurrentBootId();
   const absl::StatusOr<EarlierFlights> earlier = ReadFlightFiles(directory, boot);
   if (!earlier.ok()) return earlier.status();
-  report_.possible_duplicates =
-      FindPossibleDuplicates(*earlier, store_.get(), *start_.settings, shards);
+  report_.possible_duplicates = FindPossibleDuplicates(*earlier, store_.get(), *start_.settings);
   for (int shard = 0; shard < shards; ++shard) {
     absl::StatusOr<std::unique_ptr<FlightFile>> file = FlightFile::Make(directory, shard, boot);
     if (!file.ok()) return file.status();
@@ -256,7 +255,16 @@ Engine::~Engine() {
   for (const std::unique_ptr<ShardThread>& shard : shards_) shard->Join();
   committer_.reset();
   // What the shards did not see become durable stays listed; the next start asks the store.
-  for (const std::unique_ptr<FlightFile>& file : flights_) file->RemoveIfEmpty();
+  uint64_t unrecorded = 0;
+  for (const std::unique_ptr<FlightFile>& file : flights_) {
+    unrecorded += file->journal().recipients();
+    file->RemoveIfEmpty();
+  }
+  if (unrecorded > 0) {
+    start_.logger->Warning("queue", fmt::format("stop: the outcome of {} recipients could not be "
+                                                "recorded, they may be delivered twice",
+                                                unrecorded));
+  }
   shards_.clear();
   store_reader_.reset();
   entropy_.reset();

@@ -37,9 +37,8 @@ Message StillOwed(const FlightRecord::Flight& flight,
 }
 
 // What one relay can be owed at most beyond a list that may be out of date.
-std::string BoundByConfiguration(const Settings& settings, int shards) {
-  const auto sessions = static_cast<uint64_t>(std::max(0, settings.limits.concurrency_limit)) *
-                        static_cast<uint64_t>(shards);
+std::string BoundByConfiguration(const Settings& settings) {
+  const auto sessions = static_cast<uint64_t>(std::max(0, settings.limits.concurrency_limit));
   const auto recipients = static_cast<uint64_t>(std::max(0, settings.limits.recipient_limit));
   const std::string rest =
       "and those whose outcome came in the last moments before (a commit "
@@ -59,7 +58,7 @@ std::string BoundByConfiguration(const Settings& settings, int shards) {
 }  // namespace
 
 PossibleDuplicates FindPossibleDuplicates(const EarlierFlights& flights, queue::Store* store,
-                                          const Settings& settings, int shards) {
+                                          const Settings& settings) {
   PossibleDuplicates result;
   for (const FlightRecord::Flight& flight : flights.flights) {
     Message message = StillOwed(flight, store->ReadMessage(flight.id));
@@ -83,7 +82,7 @@ PossibleDuplicates FindPossibleDuplicates(const EarlierFlights& flights, queue::
         "the machine was started anew since the queue was in use, and the flight journals may be "
         "older than its end");
   }
-  result.doubt.push_back(BoundByConfiguration(settings, shards));
+  result.doubt.push_back(BoundByConfiguration(settings));
   return result;
 }
 

@@ -33,7 +33,7 @@ struct PossibleDuplicates {
 
 // `flights`: as found. Reads the envelope of each message that is named there.
 PossibleDuplicates FindPossibleDuplicates(const EarlierFlights& flights, queue::Store* store,
-                                          const Settings& settings, int shards);
+                                          const Settings& settings);
 
 // For the log, in this order. Summary: "5 recipients of 3 messages may be delivered twice:
 // ID, ID, ID" with at most kIdsInLine ids. Then for each message "ID: to=<a>, to=<b>:

@@ -23,8 +23,7 @@ class CrashBoundTest(EndToEndTest):
         self.addCleanup(self.relay.close)
 
     def configuration(self, more=""):
-        # One session for each of the two shards: when two messages wait for their reply
-        # nothing else can be on its way.
+        # Two sessions: when two messages wait for their reply nothing else can be on its way.
         return (f"relayhost = [127.0.0.1]:{self.relay.port}\n"
                 f"default_destination_concurrency_limit = 2\n{more}")
 

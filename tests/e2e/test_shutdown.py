@@ -1,5 +1,6 @@
 """An end in good order, whatever is going on: what was acknowledged is there, what the relay
 may have is told, nobody waits longer than the grace time, nothing is left lying about."""
+import collections
 import contextlib
 import os
 import pathlib
@@ -142,7 +143,7 @@ class ShutdownTest(EndToEndTest):
         self.relay.replies.clear()
         for _ in range(6):
             engine.submit(MESSAGE)
-        self.relay.wait_for(2)  # One session for each of two shards.
+        self.relay.wait_for(2)
         self.terminate(engine)
         engine.wait_for_log("terminating on signal 15")
         self.relay.replies.set()
@@ -151,6 +152,47 @@ class ShutdownTest(EndToEndTest):
         engine.start()
         engine.wait_until_empty()
         self.assertEqual(len(self.relay.messages), 6)
+
+    def small_disk(self, size="64M"):
+        """The engine's queue directory on a file system of its own."""
+        queue = self.directory / "mailrace" / "queue"
+        queue.mkdir(parents=True)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700",
+                                  "mailrace-e2e", queue], capture_output=True)
+        if mounted.returncode != 0:
+            self.skipTest("may not mount: " + mounted.stderr.decode())
+        self.addCleanup(subprocess.run, ["umount", "-l", queue], check=True)
+        return queue
+
+    def test_a_full_disk_holds_nobody_and_the_next_start_says_what_it_cost(self):
+        disk = self.small_disk()
+        engine = self.engine("queue_free_space_reserve = 0\n")
+        self.relay.replies.clear()
+        # The outcomes of its ten transactions are more than the rest of a page of the log.
+        queue_id = engine.submit(MESSAGE,
+                                 recipients=[f"r{n}@example.net" for n in range(500)])
+        self.relay.wait_for(1)
+        filler = disk / "filler"
+        with open(filler, "wb", buffering=0) as octets, contextlib.suppress(OSError):
+            while octets.write(bytes(4096)) > 0:
+                pass
+        self.relay.replies.set()
+        engine.wait_for_log("cannot record outcome")
+        self.terminate(engine)
+        engine.wait_for_log("terminating on signal 15")
+        self.terminate(engine)
+        engine.program.process.wait(DEADLINE)
+        filler.unlink()
+        self.assertIn("flight.", " ".join(self.assert_ended(engine)))
+        engine.wait_for_log("stop: the outcome of [0-9]+ recipients could not be recorded")
+        engine.start()
+        announced = int(engine.wait_for_log(r"start: (\d+) recipients of 1 messages may be "
+                                            rf"delivered twice: {queue_id}").group(1))
+        engine.wait_until_empty()
+        seen = collections.Counter(recipient for message in self.relay.messages
+                                   for recipient in message.recipients)
+        self.assertEqual(len(seen), 500)
+        self.assertLessEqual(sum(seen.values()) - 500, announced)
 
     def start_with_a_signal_pending(self, engine):
         """The output and the log of an engine that hears SIGTERM before it can be ready."""

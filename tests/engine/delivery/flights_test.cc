@@ -34,7 +34,7 @@ class Flights : public DeliveryFixture {
   PossibleDuplicates Found() {
     EarlierFlights earlier;
     earlier.flights = Listed();
-    return FindPossibleDuplicates(earlier, &store_, settings_, 1);
+    return FindPossibleDuplicates(earlier, &store_, settings_);
   }
 
   std::string region_ = std::string(FlightJournal::kOctets, '\0');
@@ -211,13 +211,13 @@ TEST(PossibleDuplicatesTest, AListThatMayBeOldSaysWhatBoundsIt) {
   settings.limits.recipient_limit = 50;
   EarlierFlights earlier;
   earlier.complete = false;
-  const PossibleDuplicates found = FindPossibleDuplicates(earlier, &store, settings, 2);
+  const PossibleDuplicates found = FindPossibleDuplicates(earlier, &store, settings);
   EXPECT_FALSE(found.exact);
   ASSERT_THAT(found.doubt, SizeIs(2));
   EXPECT_THAT(found.doubt[0], HasSubstr("started anew"));
-  EXPECT_THAT(found.doubt[1], HasSubstr("at most 2000 recipients for each next-hop"));
+  EXPECT_THAT(found.doubt[1], HasSubstr("at most 1000 recipients for each next-hop"));
   settings.limits.concurrency_limit = 0;
-  EXPECT_THAT(FindPossibleDuplicates(earlier, &store, settings, 2).doubt[1],
+  EXPECT_THAT(FindPossibleDuplicates(earlier, &store, settings).doubt[1],
               HasSubstr("sets no limit"));
 }
 
@@ -225,7 +225,7 @@ TEST(PossibleDuplicatesTest, UnnamedRecipientsCount) {
   queue::MemoryStore store;
   EarlierFlights earlier;
   earlier.unnamed_recipients = 7;
-  const PossibleDuplicates found = FindPossibleDuplicates(earlier, &store, Settings(), 1);
+  const PossibleDuplicates found = FindPossibleDuplicates(earlier, &store, Settings());
   EXPECT_EQ(found.recipients, 7u);
   EXPECT_THAT(SummaryLine(found), HasSubstr("and 7 recipients of messages that are not known"));
 }
