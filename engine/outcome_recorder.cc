@@ -385,6 +385,7 @@ void OutcomeRecorder::AddFailed(JobPass* pass, Request* request) {
 }
 
 Task<void> OutcomeRecorder::WarnOfDelay(std::shared_ptr<QueuedMessage> message, std::string why) {
+  if (!notifier_.DelayNoticeDue(*message)) co_return;
   const queue::Octets content = co_await notifier_.ContentHead(message.get());
   // Meanwhile it may have ended, by a delivery or by an operator.
   if (message->pending_count() == 0 || context_->scheduler->Find(message->id()) == nullptr) {

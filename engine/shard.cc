@@ -37,6 +37,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
           [this] { PumpAll(); }),
       expiry_sweep_(&context_, &memory_, &recorder_,
                     [this](queue::Job* job) { return BeginPass(job); }),
+      delay_watch_(&context_, &memory_, &recorder_),
       tick_([this] { Tick(); }) {
   scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   context_.scheduler = &scheduler_;
@@ -47,6 +48,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.tls_sessions = &tls_sessions_;
   context_.rearm = [this] { ArmTick(); };
   context_.destination_died = [this] { expiry_sweep_.Start(); };
+  delay_watch_.Arm();
   scheduler_.set_on_ready([this](queue::NexthopQueue* nexthop) { Pump(nexthop); });
 }
 
@@ -390,6 +392,7 @@ void Shard::Reload(std::shared_ptr<const Settings> settings) {
   tls_sessions_.Clear();
   if (was_deferred && !context_.settings->delivery_deferred) Flush();
   TryDeadDestinations();
+  delay_watch_.Arm();
 }
 
 // What made a destination dead may be what was corrected: a password, an authority.
@@ -411,6 +414,7 @@ void Shard::TryDeadDestinations() {
 void Shard::Drain() {
   draining_ = true;
   expiry_sweep_.Stop();
+  delay_watch_.Stop();
   context_.cancelled = true;
   context_.network->CancelConnects();
   context_.resolver->Cancel();

@@ -13,6 +13,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/task.h"
+#include "engine/delay_watch.h"
 #include "engine/delivery/destination.h"
 #include "engine/expiry_sweep.h"
 #include "engine/intake/acceptor.h"
@@ -110,6 +111,7 @@ class Shard final : public Acceptor, private JobFeed {
   MailAge ages_;
   OutcomeRecorder recorder_;
   ExpirySweep expiry_sweep_;
+  DelayWatch delay_watch_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
   CallbackTimer tick_;
   bool draining_ = false;

@@ -379,8 +379,10 @@ TEST_F(Delays, ASenderIsToldOnceThatMailIsLate) {
       NoticesToSender()[0],
       AllOf(HasSubstr("Subject: Delayed Mail (still being retried)"),
             HasSubstr("Your message could not be delivered for more than 1 hour."),
-            HasSubstr("rfc822; a@example.com\r\nAction: delayed\r\nStatus: 4.3.0\r\n"
-                      "Remote-MTA: dns; relay.test\r\nDiagnostic-Code: smtp; 451 4.3.0 later\r\n"),
+            // Told between two attempts: the last one's reason is a quotation.
+            HasSubstr("rfc822; a@example.com\r\nAction: delayed\r\nStatus: 4.4.0\r\n"
+                      "Diagnostic-Code: X-Mailrace; host relay.test[192.0.2.1] said: 451 4.3.0 "
+                      "later\r\n"),
             HasSubstr("rfc822; b@example.com"),
             HasSubstr("Will-Retry-Until: Wed, 20 Jan 2027 08:00:00 +0000 (UTC)")));
   EXPECT_THAT(Logged("sender delay notification"), SizeIs(1));
