@@ -32,7 +32,8 @@ class MessageMemory {
 
   using Answer = std::function<void(absl::StatusOr<std::shared_ptr<QueuedMessage>>)>;
   // Reads it from the store, with its content if that is one record. Whoever asks for the
-  // same message meanwhile gets the same object. REQUIRES: Find(id) is null, may_load().
+  // same message meanwhile gets the same object. REQUIRES: Find(id) is null. Deliveries ask
+  // may_load() first; an operator's wish need not.
   void Load(QueueId id, Answer answer);
   bool may_load() const { return loading_.size() < kLoadsMax; }
 

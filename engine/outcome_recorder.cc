@@ -46,6 +46,8 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   bool defers = false;      // The job was deferred: its message may leave memory then.
   std::vector<std::shared_ptr<QueuedMessage>> notices;
   std::vector<FlightMark> marks;  // Cleared when this is durable.
+  Request* next = nullptr;        // Of the same message, submitted while this was on its way.
+  QueueId id() const { return id_; }
 
   void Done() override {
     ShardContext& context = *recorder_->context_;
@@ -61,6 +63,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       return;
     }
     const std::unique_ptr<Request> self(this);
+    recorder_->Proceed(this);
     if (retrying_ && --recorder_->retrying_ == 0) recorder_->unblocked_();
     if (--recorder_->outstanding_ == 0) recorder_->durable_.NotifyAll();
     if (!status.ok()) {
@@ -95,12 +98,30 @@ void OutcomeRecorder::ClearMarks(std::vector<FlightMark>* marks) {
 void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   context_->stats->uncommitted_outcomes.Add(request->recipients);
   ++outstanding_;
+  // What is written of one message is written in its order: an older change that a full
+  // disk makes us try again must neither undo nor outlive a newer one.
+  const auto [last, only] = last_.try_emplace(request->id(), request.get());
+  if (!only) {
+    last->second->next = request.get();
+    last->second = request.release();
+    return;
+  }
   // Given back through the commit sink; deletes itself in Done().
   context_->committer->Submit(request.release());
 }
 
-void OutcomeRecorder::Record(QueueId id, queue::WriteSet writes) {
-  auto request = std::make_unique<Request>(this, id, nullptr);
+void OutcomeRecorder::Proceed(Request* done) {
+  if (done->next == nullptr) {
+    last_.erase(done->id());
+    return;
+  }
+  done->next->urgent = true;  // It has waited once.
+  context_->committer->Submit(done->next);
+}
+
+void OutcomeRecorder::Record(QueueId id, queue::WriteSet writes,
+                             std::shared_ptr<QueuedMessage> message) {
+  auto request = std::make_unique<Request>(this, id, std::move(message));
   request->writes = std::move(writes);
   Submit(std::move(request));
 }

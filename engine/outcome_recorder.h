@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/sync.h"
 #include "base/task.h"
 #include "engine/delivery/job_pass.h"
@@ -61,7 +62,9 @@ class OutcomeRecorder {
 
   // An operator's wish about a message, or the end of an intake that was given up: made
   // durable like an outcome, and tried again while the disk is full.
-  void Record(QueueId id, queue::WriteSet writes);
+  // `message` stays in memory until then: nobody may read from the disk what is not there
+  // yet. Null only where there is nothing to read.
+  void Record(QueueId id, queue::WriteSet writes, std::shared_ptr<QueuedMessage> message);
 
   // The message waits where nobody tries it (its destination is suspended): if it is late
   // and its sender has not been told, it is told now, `why` being the reason.
@@ -94,11 +97,13 @@ class OutcomeRecorder {
   void Removed(QueueId id);
   void ClearMarks(std::vector<FlightMark>* marks);
   void Submit(std::unique_ptr<Request> request);
+  void Proceed(Request* done);
 
   ShardContext* context_;
   Notifier notifier_;
   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
   std::function<void()> unblocked_;
+  absl::flat_hash_map<QueueId, Request*> last_;  // Of each message's, on their way.
   size_t retrying_ = 0;
   size_t outstanding_ = 0;  // Requests on their way.
   Event durable_;           // outstanding_ became 0, or there is a hurry.

@@ -95,7 +95,7 @@ void Shard::Abandon(QueueId id, uint32_t chunks) {
   if (chunks == 0) return;
   queue::WriteSet writes;
   writes.RemoveIntake(id, chunks);
-  recorder_.Record(id, std::move(writes));
+  recorder_.Record(id, std::move(writes), nullptr);
 }
 
 Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_chunk) {
@@ -334,53 +334,52 @@ bool Shard::Remove(QueueId id) {
   });
   if (!found || in_delivery) return false;
   scheduler_.ForEachOf(id, [this](queue::Job* job) { scheduler_.Remove(job); });
-  queue::WriteSet writes;
-  if (const std::shared_ptr<QueuedMessage> message = memory_.Find(id)) {
+  WithMessage(id, [this, id](const std::shared_ptr<QueuedMessage>& message) {
+    queue::WriteSet writes;
     writes.RemoveMessage(id, message->envelope().chunks, message->done_indices(),
                          message->has_retry());
-    RecordRemoval(id, std::move(writes));
-    return true;
-  }
-  context_.reader->ReadMessage(id, [this, id](absl::StatusOr<queue::RecoveredMessage> message) {
-    if (!message.ok()) return;
-    queue::WriteSet found;
-    found.RemoveMessage(id, message->envelope.chunks, message->done_indices, message->has_retry);
-    RecordRemoval(id, std::move(found));
+    recorder_.Record(id, std::move(writes), message);
+    context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
   });
   return true;
 }
 
-void Shard::RecordRemoval(QueueId id, queue::WriteSet writes) {
-  recorder_.Record(id, std::move(writes));
-  context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
+// Whoever changes a message's records does it by the one object that all share, which is
+// read from the disk only when nothing of it is on its way there.
+void Shard::WithMessage(QueueId id,
+                        std::function<void(const std::shared_ptr<QueuedMessage>&)> change) {
+  if (const std::shared_ptr<QueuedMessage> message = memory_.Find(id)) {
+    change(message);
+    return;
+  }
+  memory_.Load(id, [this, id, change](absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
+    if (found.ok()) {
+      change(*found);
+      return;
+    }
+    // A body that cannot be read must not keep its message from being removed. Nobody
+    // else will have this object, and nothing else is known of the message.
+    context_.reader->ReadMessage(id, [change](absl::StatusOr<queue::RecoveredMessage> envelope) {
+      if (envelope.ok()) change(std::make_shared<QueuedMessage>(*std::move(envelope)));
+    });
+  });
 }
 
 // Held survives a restart; what else is known of the retries is kept.
 void Shard::RecordHold(QueueId id) {
-  const auto record = [this, id](queue::RetryState* retry) {
+  WithMessage(id, [this, id](const std::shared_ptr<QueuedMessage>& message) {
+    // Meanwhile it may have ended.
+    if (scheduler_.Find(id) == nullptr) return;
     // As it is now: while the disk was read the operator may have changed his mind.
-    retry->held = false;
-    scheduler_.ForEachOf(id, [retry](queue::Job* job) {
-      retry->held = retry->held || job->state == queue::Job::State::kHeld;
+    message->retry().held = false;
+    scheduler_.ForEachOf(id, [&message](queue::Job* job) {
+      message->retry().held = message->retry().held || job->state == queue::Job::State::kHeld;
     });
-    queue::WriteSet writes;
-    writes.PutRetry(id, *retry);
-    recorder_.Record(id, std::move(writes));
-  };
-  const auto record_in_memory = [this, id, record] {
-    const std::shared_ptr<QueuedMessage> message = memory_.Find(id);
-    if (message == nullptr) return false;
     message->set_has_retry();
-    record(&message->retry());
-    return true;
-  };
-  if (record_in_memory()) return;
-  context_.reader->ReadMessage(
-      id, [this, id, record, record_in_memory](absl::StatusOr<queue::RecoveredMessage> message) {
-        // Meanwhile it may have been taken into memory, or have ended.
-        if (scheduler_.Find(id) == nullptr || record_in_memory() || !message.ok()) return;
-        record(&message->retry);
-      });
+    queue::WriteSet writes;
+    writes.PutRetry(id, message->retry());
+    recorder_.Record(id, std::move(writes), message);
+  });
 }
 
 void Shard::Reload(std::shared_ptr<const Settings> settings) {

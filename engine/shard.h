@@ -90,8 +90,8 @@ class Shard final : public Acceptor, private JobFeed {
   void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);
   void Pump(queue::NexthopQueue* nexthop);
   void PumpAll();
+  void WithMessage(QueueId id, std::function<void(const std::shared_ptr<QueuedMessage>&)> change);
   void RecordHold(QueueId id);
-  void RecordRemoval(QueueId id, queue::WriteSet writes);
   void ForgetIdleDestinations();
   void TryDeadDestinations();
   void Tick();

@@ -173,6 +173,13 @@ void MemoryStore::FailCommits(int count, absl::Status status, bool survives) {
   failure_survives_ = survives;
 }
 
+std::set<std::pair<Family, std::string>> MemoryStore::Keys() const {
+  const std::lock_guard lock(mutex_);
+  std::set<std::pair<Family, std::string>> keys;
+  for (const auto& [key, value] : current_) keys.insert(key);
+  return keys;
+}
+
 void MemoryStore::Crash() {
   const std::lock_guard lock(mutex_);
   current_ = synced_;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -29,6 +30,8 @@ class MemoryStore final : public Store {
   void FailCommits(int count, absl::Status status, bool survives = false);
   // What stats() says of the file system; plenty at first.
   void set_free_octets(uint64_t octets);
+  // The keys of all records.
+  std::set<std::pair<Family, std::string>> Keys() const;
   // What is not synced is gone; the store is as a new process would find it.
   void Crash();
 
