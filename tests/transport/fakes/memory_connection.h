@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "base/loop.h"
+#include "tests/transport/fakes/fake_connection.h"
 #include "transport/connection.h"
 
 namespace mailrace::transport::fakes {
@@ -41,17 +42,11 @@ struct Wire {
   class MemoryConnection* writer = nullptr;
 };
 
-class MemoryConnection final : public Connection {
+class MemoryConnection final : public FakeConnection {
  public:
   MemoryConnection(Loop* loop, std::shared_ptr<Wire> in, std::shared_ptr<Wire> out,
                    SocketAddress local, SocketAddress remote)
-      : loop_(loop),
-        in_(std::move(in)),
-        out_(std::move(out)),
-        local_(local),
-        remote_(remote),
-        read_timer_([this] { Finish(&read_, absl::DeadlineExceededError("read timed out")); }),
-        write_timer_([this] { Finish(&write_, absl::DeadlineExceededError("write timed out")); }) {
+      : FakeConnection(loop, local, remote), in_(std::move(in)), out_(std::move(out)) {
     in_->reader = this;
     out_->writer = this;
   }
@@ -64,49 +59,12 @@ class MemoryConnection final : public Connection {
     if (in_->writer != nullptr) in_->writer->Progress();
   }
 
-  void Cancel() override {
-    cancelled_ = true;
-    if (read_ != nullptr) Finish(&read_, absl::CancelledError("cancelled"));
-    if (write_ != nullptr) Finish(&write_, absl::CancelledError("cancelled"));
-  }
-  void CancelRead() override {
-    if (read_ != nullptr) Finish(&read_, absl::CancelledError("cancelled"));
-  }
-  SocketAddress local() const override { return local_; }
-  SocketAddress remote() const override { return remote_; }
-
-  // Ends what can end. Call after changing a Wire by hand.
-  void Progress() {
-    ProgressRead();
-    ProgressWrite();
-  }
-
- protected:
-  void StartRead(IoOperation* operation) override {
-    read_ = operation;
-    if (cancelled_) return Finish(&read_, absl::CancelledError("cancelled"));
-    if (operation->deadline <= loop_->now()) {
-      return Finish(&read_, absl::DeadlineExceededError("read timed out"));
-    }
-    loop_->timers().Arm(&read_timer_, operation->deadline);
-    ProgressRead();
-  }
-  void StartWrite(IoOperation* operation) override {
-    write_ = operation;
-    if (cancelled_) return Finish(&write_, absl::CancelledError("cancelled"));
-    if (operation->deadline <= loop_->now()) {
-      return Finish(&write_, absl::DeadlineExceededError("write timed out"));
-    }
-    loop_->timers().Arm(&write_timer_, operation->deadline);
-    ProgressWrite();
-  }
-
  private:
-  void ProgressRead() {
-    if (read_ == nullptr) return;
-    if (!in_->failure.ok()) return Finish(&read_, in_->failure);
+  void ProgressRead() override {
+    if (read() == nullptr) return;
+    if (!in_->failure.ok()) return FinishRead(in_->failure);
     if (in_->octets.empty()) {
-      if (in_->closed) Finish(&read_, absl::OkStatus());
+      if (in_->closed) FinishRead(absl::OkStatus());
       return;
     }
     size_t n = in_->octets.size();
@@ -114,42 +72,28 @@ class MemoryConnection final : public Connection {
       n = std::min(n, std::max<size_t>(1, in_->split_sizes[in_->reads % in_->split_sizes.size()]));
     }
     ++in_->reads;
-    read_->into->Append(std::string_view(in_->octets).substr(0, n));
+    read()->into->Append(std::string_view(in_->octets).substr(0, n));
     in_->octets.erase(0, n);
-    read_->octets = n;
-    Finish(&read_, absl::OkStatus());
+    read()->octets = n;
+    FinishRead(absl::OkStatus());
     if (in_->writer != nullptr) in_->writer->ProgressWrite();
   }
-  void ProgressWrite() {
-    if (write_ == nullptr) return;
-    if (!out_->failure.ok()) return Finish(&write_, out_->failure);
-    if (out_->reader_gone) return Finish(&write_, absl::UnavailableError("Broken pipe"));
+  void ProgressWrite() override {
+    if (write() == nullptr) return;
+    if (!out_->failure.ok()) return FinishWrite(out_->failure);
+    if (out_->reader_gone) return FinishWrite(absl::UnavailableError("Broken pipe"));
     const size_t room =
         out_->capacity > out_->octets.size() ? out_->capacity - out_->octets.size() : 0;
-    const std::string_view part = write_->from.substr(write_->octets, room);
+    const std::string_view part = write()->from.substr(write()->octets, room);
     out_->octets.append(part);
     out_->all_octets.append(part);
-    write_->octets += part.size();
-    if (write_->octets == write_->from.size()) Finish(&write_, absl::OkStatus());
+    write()->octets += part.size();
+    if (write()->octets == write()->from.size()) FinishWrite(absl::OkStatus());
     if (!part.empty() && out_->reader != nullptr) out_->reader->ProgressRead();
   }
-  void Finish(IoOperation** slot, absl::Status status) {
-    IoOperation* operation = std::exchange(*slot, nullptr);
-    (slot == &read_ ? read_timer_ : write_timer_).Disarm();
-    operation->status = std::move(status);
-    loop_->Resume(operation->handle);
-  }
 
-  Loop* loop_;
-  std::shared_ptr<Wire> in_;
-  std::shared_ptr<Wire> out_;
-  SocketAddress local_;
-  SocketAddress remote_;
-  CallbackTimer read_timer_;
-  CallbackTimer write_timer_;
-  IoOperation* read_ = nullptr;
-  IoOperation* write_ = nullptr;
-  bool cancelled_ = false;
+  const std::shared_ptr<Wire> in_;
+  const std::shared_ptr<Wire> out_;
 };
 
 struct MemoryEnd {
