@@ -1,6 +1,7 @@
 #include "tests/sim/world/ledger.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "fmt/format.h"
@@ -10,18 +11,26 @@ namespace mailrace::sim {
 
 namespace {
 
-// The addresses behind each "Final-Recipient: rfc822; ".
-std::set<std::string> Reported(std::string_view notice) {
+// What commits take when nothing is wrong with the disk, several of a message in a row.
+constexpr absl::Duration kCommitLag = absl::Seconds(20);
+
+// The addresses behind each "Final-Recipient: rfc822; " whose Action is "failed".
+std::set<std::string> FailedIn(std::string_view notice) {
   static constexpr std::string_view kField = "Final-Recipient: rfc822; ";
-  std::set<std::string> reported;
+  std::set<std::string> failed;
   size_t at = notice.find(kField);
   while (at != std::string_view::npos) {
     at += kField.size();
     const size_t end = notice.find("\r\n", at);
-    reported.insert(std::string(notice.substr(at, end - at)));
-    at = notice.find(kField, end);
+    const size_t next = notice.find(kField, end);
+    const std::string_view fields = notice.substr(end, std::min(next, notice.size()) - end);
+    if (fields.substr(0, fields.find("\r\n\r\n")).find("\r\nAction: failed") !=
+        std::string_view::npos) {
+      failed.insert(std::string(notice.substr(at, end - at)));
+    }
+    at = next;
   }
-  return reported;
+  return failed;
 }
 
 bool IsNotice(const queue::Envelope& envelope) {
@@ -29,83 +38,167 @@ bool IsNotice(const queue::Envelope& envelope) {
          envelope.recipients[0].address.starts_with("s.");
 }
 
-bool Contains(const std::vector<std::string>& list, const std::string& text) {
-  return std::find(list.begin(), list.end(), text) != list.end();
-}
-
 }  // namespace
+
+Ledger::Ledger(const RelayBook* book, queue::RetrySchedule schedule)
+    : book_(book), schedule_(schedule) {}
 
 std::string Ledger::TagOf(std::string_view address) {
   const size_t dot = address.find('.');
   return std::string(address.substr(dot + 1, address.find('@') - dot - 1));
 }
 
-void Ledger::Remember(const queue::Envelope& envelope, queue::Store* store) {
-  if (!IsNotice(envelope) || notices_.contains(envelope.id)) return;
+void Ledger::Lost(const std::string& to, std::string_view how) {
+  ++lost_;
+  breaches_.push_back(fmt::format("LOST: {} {}", to, how));
+}
+
+// --- Commits -------------------------------------------------------------------------
+
+DiskModel::Witness Ledger::MakeWitness(queue::Store* store) {
+  DiskModel::Witness witness;
+  witness.came = [this, store](const queue::Envelope& envelope) { Came(envelope, store); };
+  witness.left = [this](const DiskModel::Message& message, uint32_t recipient) {
+    Left(message, recipient);
+  };
+  witness.deferred = [this](const DiskModel::Message& before, const queue::RetryState& after) {
+    Deferred(before, after);
+  };
+  return witness;
+}
+
+void Ledger::Committed(DiskModel::Group group, queue::Store* store) {
+  disk_.Apply(group, MakeWitness(store), &breaches_);
+}
+
+void Ledger::Doubtful(DiskModel::Group group) {
+  for (const queue::WriteSet* set : group) doubtful_.push_back(*set);
+}
+
+void Ledger::Came(const queue::Envelope& envelope, queue::Store* store) {
+  if (!IsNotice(envelope)) return;
   const absl::StatusOr<std::string> content = store->ReadChunk(envelope.id, 0);
   if (!content.ok()) {
     breaches_.push_back("a notice without content: " + envelope.id.ToString());
     return;
   }
-  notices_[envelope.id] = Reported(*content);
-  notice_recipients_[envelope.id] = envelope.recipients[0].address;
-  if (notices_[envelope.id].empty()) {
-    breaches_.push_back("a notice that reports nobody: " + envelope.id.ToString());
-  }
-  for (const std::string& to : notices_[envelope.id]) {
-    if (++reported_[to] > 1) breaches_.push_back("failure reported twice: " + to);
-  }
-}
-
-void Ledger::Committed(std::span<const queue::WriteSet* const> group, queue::Store* store) {
-  for (const queue::WriteSet* set : group) {
-    for (const queue::WriteSet::Operation& operation : set->operations()) {
-      if (operation.kind != queue::WriteSet::Operation::Kind::kPut ||
-          operation.family != queue::Family::kMessage) {
-        continue;
-      }
-      const absl::StatusOr<queue::Envelope> envelope =
-          queue::DecodeEnvelope(*queue::DecodeKey(operation.key), operation.value);
-      if (envelope.ok()) Remember(*envelope, store);
+  Notice notice{FailedIn(*content), envelope.recipients[0].address, now_};
+  for (const std::string& to : notice.reported) {
+    if (!reported_.insert(to).second) breaches_.push_back("failure reported twice: " + to);
+    const auto message = messages_.find(TagOf(to));
+    if (message == messages_.end()) {
+      breaches_.push_back("a notice about a stranger: " + to);
+    } else if (!MayFail(message->second, to)) {
+      breaches_.push_back(fmt::format("given up after {} without a refusal: {}",
+                                      absl::FormatDuration(now_ - message->second.arrival), to));
     }
   }
+  notices_[envelope.id] = std::move(notice);
 }
 
-void Ledger::Found(const queue::RecoveredMessage& message, queue::Store* store) {
-  Remember(message.envelope, store);
+// A server's word, nobody to serve it, or its time is over.
+bool Ledger::MayFail(const Message& message, const std::string& to) const {
+  return unserved_.contains(to.substr(to.find('@') + 1)) ||
+         book_->refused_recipients.contains(to) ||
+         (!message.reverse_path.empty() && book_->refused_senders.contains(message.reverse_path)) ||
+         OldEnough(message.arrival);
 }
 
-std::map<std::string, Ledger::Delivered> Ledger::DeliveredTo(const RelayBook& book) const {
-  std::map<std::string, Delivered> delivered;
-  for (const RelayBook::Delivery& delivery : book.deliveries) {
-    for (const std::string& to : delivery.recipients) {
-      ++delivered[to].times;
-      delivered[to].last = delivery.time;
+void Ledger::Left(const DiskModel::Message& left, uint32_t recipient) {
+  const std::string& to = left.envelope.recipients[recipient].address;
+  if (removed_.contains(left.envelope.id)) {
+    if (!IsNotice(left.envelope)) deleted_.insert(TagOf(to));
+    return;
+  }
+  if (book_->delivered_to.contains(to)) return;
+  if (const auto notice = notices_.find(left.envelope.id); notice != notices_.end()) {
+    // Nobody is told of a notice that cannot be delivered.
+    if (book_->refused_recipients.contains(to) || OldEnough(notice->second.born)) return;
+    return Lost(to, "its notice left the disk");
+  }
+  if (reported_.contains(to)) return;
+  const auto message = messages_.find(TagOf(to));
+  if (message == messages_.end()) return Lost(to, "was never offered");
+  const bool silent = message->second.reverse_path.empty() || message->second.never;
+  if (silent && MayFail(message->second, to)) return;
+  Lost(to, "left the disk, neither accepted nor reported");
+}
+
+void Ledger::Deferred(const DiskModel::Message& before, const queue::RetryState& after) {
+  const std::string id = before.envelope.id.ToString();
+  if (after.attempts < before.retry.attempts || after.attempts > tries_[id]) {
+    breaches_.push_back(fmt::format("{}: {} attempts after {}, {} in the log", id, after.attempts,
+                                    before.retry.attempts, tries_[id]));
+  }
+  if (!steady_ || after.attempts == before.retry.attempts) return;
+  const absl::Duration wait = after.next_attempt - wall_;
+  if (wait < schedule_.minimal_backoff - kCommitLag || wait > schedule_.maximal_backoff) {
+    breaches_.push_back(
+        fmt::format("{}: the next attempt comes after {}", id, absl::FormatDuration(wait)));
+  }
+}
+
+// --- Crashes -------------------------------------------------------------------------
+
+void Ledger::CompareDisk(queue::MemoryStore* disk) {
+  // A start removes what intakes left that were cut short.
+  if (!disk->Recover([](const queue::RecoveredMessage&) {}).ok()) std::abort();
+  const std::set<DiskModel::Key> found = disk->Keys();
+  DiskModel before = disk_;
+  before.Restart();
+  if (found != before.keys() && !doubtful_.empty()) {
+    std::vector<const queue::WriteSet*> group;
+    for (const queue::WriteSet& set : doubtful_) group.push_back(&set);
+    DiskModel other = disk_;
+    std::vector<std::string> ignored;
+    other.Apply(group, {}, &ignored);
+    other.Restart();
+    if (found == other.keys()) Committed(group, disk);
+  }
+  disk_.Restart();
+  doubtful_.clear();
+  if (found == disk_.keys()) return;
+  for (const auto& [id, message] : disk_.messages()) {
+    if (found.contains({queue::Family::kMessage, queue::EncodeKey(id)})) continue;
+    for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
+      if (disk_.owes(id, i)) Lost(message.envelope.recipients[i].address, "by the disk");
     }
   }
-  return delivered;
+  breaches_.push_back(
+      fmt::format("the disk has {} records, {} were committed", found.size(), disk_.keys().size()));
 }
 
-void Ledger::Crashed(const std::vector<queue::RecoveredMessage>& found, const RelayBook& book,
-                     absl::Time now, absl::Duration since) {
-  const std::map<std::string, Delivered> delivered = DeliveredTo(book);
-  for (const queue::RecoveredMessage& message : found) {
+void Ledger::Crashed(queue::MemoryStore* disk, const FlightList& listed, absl::Duration since) {
+  CompareDisk(disk);
+  size_t again = 0;
+  std::map<std::string, MonoTime> last;
+  for (const RelayBook::Delivery& delivery : book_->deliveries) {
+    for (const std::string& to : delivery.recipients) last[to] = delivery.time;
+  }
+  for (const auto& [id, message] : disk_.messages()) {
     if (IsNotice(message.envelope)) continue;
     for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
-      const auto& done = message.done_indices;
-      if (std::find(done.begin(), done.end(), i) != done.end()) continue;
+      if (!disk_.owes(id, i)) continue;
       const std::string& to = message.envelope.recipients[i].address;
-      const auto it = delivered.find(to);
+      const auto it = book_->delivered_to.find(to);
       // As often as it was delivered it may be repeated, and no more for further crashes.
-      if (it == delivered.end() || it->second.times <= may_repeat_[to]) continue;
+      if (it == book_->delivered_to.end() || it->second <= may_repeat_[to]) continue;
       ++may_repeat_[to];
-      // The wall clock alone goes on over a crash; that it was set shows in this, too.
-      const absl::Duration age = now - it->second.last;
+      ++again;
+      if (!listed.Has(id, i)) {
+        breaches_.push_back(fmt::format("{} may be delivered twice, the engine did not know", to));
+      }
+      const absl::Duration age = now_ - last[to];
       if (age > since) {
         breaches_.push_back(fmt::format("the delivery to {} was not durable after {}", to,
                                         absl::FormatDuration(age)));
       }
     }
+  }
+  explained_at_crashes_ += again;
+  if (again > listed.bound) {
+    breaches_.push_back(fmt::format("the crash may repeat {} recipients, the engine knew of {}",
+                                    again, listed.bound));
   }
 }
 
@@ -118,86 +211,88 @@ void Ledger::Log(Severity, std::string_view service, std::string line) {
       ++uncertain_lines_;
     }
   }
-  lines_.push_back(fmt::format("{}: {}", service, line));
+  if (line.find("status=deferred") != std::string::npos) ++tries_[line.substr(0, line.find(':'))];
+  if (keeps_lines_) lines_.push_back(fmt::format("{}: {}", service, line));
 }
 
-void Ledger::AuditContents(const RelayBook& book, std::vector<std::string>* wrong) const {
-  for (const RelayBook::Delivery& delivery : book.deliveries) {
+// --- Audits --------------------------------------------------------------------------
+
+void Ledger::AuditDeliveries() {
+  for (; deliveries_audited_ < book_->deliveries.size(); ++deliveries_audited_) {
+    const RelayBook::Delivery& delivery = book_->deliveries[deliveries_audited_];
     const std::string tag = TagOf(delivery.recipients[0]);
     const auto message = messages_.find(tag);
     if (message == messages_.end()) {
-      wrong->push_back("delivered, but nobody sent it: " + delivery.recipients[0]);
+      breaches_.push_back("delivered, but nobody sent it: " + delivery.recipients[0]);
       continue;
     }
     if (delivery.recipients[0].starts_with("s.")) continue;  // A notice.
-    if (delivery.content != message->second.content) wrong->push_back("content changed: " + tag);
-    if (delivery.reverse_path != message->second.reverse_path) {
-      wrong->push_back("reverse path changed: " + tag);
+    const Message& sent = message->second;
+    std::string_view content = delivery.content;
+    if (sent.traced && content.starts_with("Received: ")) {
+      // Our field goes to the first line that is not folded.
+      size_t end = content.find("\r\n");
+      while (end != std::string_view::npos && content.substr(end + 2, 1) == "\t") {
+        end = content.find("\r\n", end + 2);
+      }
+      content.remove_prefix(std::min(end + 2, content.size()));
+    }
+    if (content != sent.content) breaches_.push_back("content changed: " + tag);
+    if (delivery.reverse_path != sent.reverse_path) {
+      breaches_.push_back("reverse path changed: " + tag);
     }
     for (const std::string& to : delivery.recipients) {
-      if (!Contains(message->second.recipients, to)) {
-        wrong->push_back("delivered to a stranger: " + to);
+      if (std::find(sent.recipients.begin(), sent.recipients.end(), to) == sent.recipients.end()) {
+        breaches_.push_back("delivered to a stranger: " + to);
       }
     }
   }
-}
-
-void Ledger::AuditDuplicates(const RelayBook& book, std::vector<std::string>* wrong) const {
-  for (const auto& [to, delivered] : DeliveredTo(book)) {
+  for (const auto& [to, times] : book_->delivered_to) {
     if (to.starts_with("s.")) continue;  // A message may have several notices.
     const auto allowed = may_repeat_.find(to);
-    const size_t times = 1 + (allowed == may_repeat_.end() ? 0 : allowed->second);
-    if (delivered.times > times) {
-      wrong->push_back(
-          fmt::format("delivered {} times, explained {}: {}", delivered.times, times, to));
-    }
+    const size_t explained = 1 + (allowed == may_repeat_.end() ? 0 : allowed->second);
+    if (times <= explained) continue;
+    std::string breach = fmt::format("delivered {} times, explained {}: {}", times, explained, to);
+    if (said_.insert(breach).second) breaches_.push_back(std::move(breach));
+  }
+  for (; violations_audited_ < book_->violations.size(); ++violations_audited_) {
+    breaches_.push_back("SMTP: " + book_->violations[violations_audited_]);
   }
 }
 
-std::vector<std::string> Ledger::Audit(const std::vector<queue::RecoveredMessage>& queue,
-                                       const RelayBook& book, absl::Time now,
-                                       absl::Duration lifetime) const {
-  std::vector<std::string> wrong = breaches_;
-  for (const std::string& violation : book.violations) wrong.push_back("SMTP: " + violation);
-  const std::map<std::string, Delivered> delivered = DeliveredTo(book);
+// By set algebra, whatever the commits said on the way.
+void Ledger::AuditAcknowledged() {
   std::set<std::string> owed;
-  std::set<QueueId> queued;
-  for (const queue::RecoveredMessage& message : queue) {
-    queued.insert(message.envelope.id);
+  for (const auto& [id, message] : disk_.messages()) {
     for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
-      const auto& done = message.done_indices;
-      if (std::find(done.begin(), done.end(), i) != done.end()) continue;
-      owed.insert(message.envelope.recipients[i].address);
-    }
-  }
-  // Who is told by a notice that is on its way, arrived, or could not be delivered (which
-  // nobody is told of).
-  std::set<std::string> told;
-  for (const RelayBook::Delivery& delivery : book.deliveries) {
-    if (delivery.recipients[0].starts_with("s.")) told.merge(Reported(delivery.content));
-  }
-  for (const auto& [id, reported] : notices_) {
-    const std::string& to = notice_recipients_.at(id);
-    if (queued.contains(id) || Contains(book.refused_recipients, to) ||
-        now - messages_.at(TagOf(to)).arrival >= lifetime) {
-      told.insert(reported.begin(), reported.end());
+      if (disk_.owes(id, i)) owed.insert(message.envelope.recipients[i].address);
     }
   }
   for (const auto& [tag, message] : messages_) {
-    if (!message.acknowledged) continue;
+    if (!message.acknowledged || deleted_.contains(tag)) continue;
+    const bool silent = message.reverse_path.empty() || message.never;
     for (const std::string& to : message.recipients) {
-      if (owed.contains(to) || delivered.contains(to) || told.contains(to)) continue;
-      const bool silent = message.reverse_path.empty() || message.never;
-      const bool refused =
-          unserved_.contains(to.substr(to.find('@') + 1)) ||
-          Contains(book.refused_recipients, to) ||
-          (!message.reverse_path.empty() && Contains(book.refused_senders, message.reverse_path));
-      if (silent && (refused || now - message.arrival >= lifetime)) continue;
-      wrong.push_back("LOST: " + to);
+      if (owed.contains(to) || book_->delivered_to.contains(to) || reported_.contains(to)) continue;
+      if (silent && MayFail(message, to)) continue;
+      if (said_.insert(to).second) Lost(to, "is nowhere");
     }
   }
-  AuditContents(book, &wrong);
-  AuditDuplicates(book, &wrong);
+}
+
+std::vector<std::string> Ledger::Audit() {
+  AuditDeliveries();
+  AuditAcknowledged();
+  return breaches_;
+}
+
+std::vector<std::string> Ledger::AuditEmpty() const {
+  std::vector<std::string> wrong;
+  for (const auto& [id, message] : disk_.messages()) {
+    wrong.push_back("stays on the disk: " + id.ToString());
+  }
+  if (disk_.messages().empty() && disk_.records() > 0) {
+    wrong.push_back(fmt::format("{} records stay on the disk without a message", disk_.records()));
+  }
   return wrong;
 }
 

@@ -23,15 +23,32 @@ void SimCommitter::Submit(queue::CommitRequest* request) {
   loop_->timers().Arm(&sync_, loop_->now() + delay);
 }
 
+absl::Status SimCommitter::Write(const std::deque<queue::CommitRequest*>& group) {
+  std::vector<const queue::WriteSet*> sets;
+  std::deque<queue::WriteSet> tampered;
+  for (const queue::CommitRequest* request : group) {
+    std::optional<queue::WriteSet> instead;
+    if (tamper_ != nullptr) instead = tamper_(request->writes);
+    if (instead) tampered.push_back(*std::move(instead));
+    sets.push_back(instead ? &tampered.back() : &request->writes);
+  }
+  const absl::Status status = store_->Commit(sets);
+  if (status.ok()) {
+    if (committed_ != nullptr) committed_(sets);
+    return status;
+  }
+  last_failure_ = loop_->now();
+  // Only the first is in doubt: afterwards the store takes nothing any more.
+  const bool first = !store_dead_ && !absl::IsResourceExhausted(status);
+  if (first && doubtful_ != nullptr) doubtful_(sets);
+  store_dead_ = store_dead_ || first;
+  return status;
+}
+
 void SimCommitter::Sync() {
   std::deque<queue::CommitRequest*> group = std::exchange(pending_, {});
   absl::Status status;
-  if (!dead_) {
-    std::vector<const queue::WriteSet*> sets;
-    for (const queue::CommitRequest* request : group) sets.push_back(&request->writes);
-    status = store_->Commit(sets);
-    if (status.ok() && committed_ != nullptr) committed_(sets);
-  }
+  if (!dead_) status = Write(group);
   for (queue::CommitRequest* request : group) request->status = status;
   Return(std::move(group));
 }
@@ -55,12 +72,8 @@ void SimCommitter::Return(std::deque<queue::CommitRequest*> group) {
 }
 
 void SimCommitter::Crash() {
-  if (!dead_ && !pending_.empty() && random_->Below(2) == 0) {
-    std::vector<const queue::WriteSet*> sets;
-    for (const queue::CommitRequest* request : pending_) sets.push_back(&request->writes);
-    // Whether it was written nobody will ever be told.
-    if (store_->Commit(sets).ok() && committed_ != nullptr) committed_(sets);
-  }
+  // Whether it was written nobody will ever be told.
+  if (!dead_ && !pending_.empty() && random_->Below(2) == 0) Write(pending_).IgnoreError();
   dead_ = true;
 }
 

@@ -18,8 +18,15 @@ Task<void> AcceptOne(engine::Shard* shard, queue::Envelope envelope, queue::Octe
   *result = co_await shard->Accept(std::move(envelope), std::move(content));
 }
 
-Task<void> StopAll(std::vector<engine::Shard*> shards, SimRelay* relay, Loop* loop,
-                   absl::Duration grace) {
+SimClock ClockAt(absl::Time wall, absl::Duration elapsed) {
+  SimClock clock(wall - elapsed);
+  clock.Advance(elapsed);
+  return clock;
+}
+
+Task<void> StopAll(std::vector<engine::Shard*> shards, SimIntake* intake, SimRelay* relay,
+                   Loop* loop, absl::Duration grace) {
+  if (intake != nullptr) co_await intake->Stop(absl::ZeroDuration());
   for (engine::Shard* shard : shards) {
     co_await shard->Join(loop->now() + grace);
   }
@@ -41,7 +48,7 @@ SocketAddress RelayAddress() { return {*IpAddress::Parse("192.0.2.1"), 25}; }
 
 SimHost::SimHost(Parts parts)
     : parts_(std::move(parts)),
-      clock_(parts_.start),
+      clock_(ClockAt(parts_.start, parts_.elapsed)),
       loop_(&clock_),
       network_(&loop_, parts_.random),
       committer_(&loop_, parts_.random, parts_.store),
@@ -51,8 +58,13 @@ SimHost::SimHost(Parts parts)
       tasks_(&loop_) {
   resolver_.Add("relay.test", {RelayAddress().ip});
   if (!relay_.Listen(RelayAddress()).ok()) std::abort();
+  flight_regions_.resize(static_cast<size_t>(parts_.shards));
   for (int i = 0; i < parts_.shards; ++i) {
+    std::string& region = flight_regions_[static_cast<size_t>(i)];
+    region.resize(engine::FlightJournal::kOctets);
+    journals_.push_back(std::make_unique<engine::FlightJournal>(region, engine::BootId{}));
     engine::ShardContext context;
+    context.flights = journals_.back().get();
     context.shard = i;
     context.shards = parts_.shards;
     context.loop = &loop_;
@@ -70,20 +82,34 @@ SimHost::SimHost(Parts parts)
     shards_.push_back(
         std::make_unique<engine::Shard>(std::move(context), parts_.store->highest_id()));
   }
+  if (!parts_.intake) return;
+  std::vector<engine::Shard*> shards;
+  for (const auto& shard : shards_) shards.push_back(shard.get());
+  intake_ = std::make_unique<SimIntake>(
+      &loop_, &network_, parts_.logger,
+      std::shared_ptr<const engine::IntakeOptions>(parts_.settings, &parts_.settings->intake),
+      std::move(shards));
 }
 
 SimHost::~SimHost() {
-  if (!crashed_) {
-    for (const auto& shard : shards_) shard->Drain();
-    for (const auto& shard : shards_) shard->Cancel();
-    End();
-  }
+  if (!crashed_ && !stopped_) Stop(absl::ZeroDuration());
+}
+
+void SimHost::Stop(absl::Duration grace) {
+  stopped_ = true;
+  for (const auto& shard : shards_) shard->Drain();
+  const auto quiet = [this] {
+    return counts().in_flight == 0 && (intake_ == nullptr || intake_->sessions() == 0);
+  };
+  if (grace > absl::ZeroDuration()) RunUntil(quiet, grace);
+  for (const auto& shard : shards_) shard->Cancel();
+  End();
 }
 
 void SimHost::End() {
   std::vector<engine::Shard*> shards;
   for (const auto& shard : shards_) shards.push_back(shard.get());
-  Run(StopAll(std::move(shards), &relay_, &loop_, absl::Minutes(5)));
+  Run(StopAll(std::move(shards), intake_.get(), &relay_, &loop_, absl::Minutes(5)));
   const bool ended = RunUntil([this] { return tasks_.running() == 0; }, absl::Hours(2));
   if (ended) return;
   std::fprintf(stderr, "sim: the host's own tasks do not end\n");
@@ -131,6 +157,7 @@ bool SimHost::RunUntil(const std::function<bool()>& done, absl::Duration limit) 
     }
     clock_.AdvanceTo(wake);
     RunReady();
+    if (on_step_ != nullptr) on_step_();
   }
   return true;
 }
@@ -148,8 +175,9 @@ void SimHost::Run(Task<void> task) {
 }
 
 void SimHost::Crash() {
-  crashed_ = true;
   committer_.Crash();
+  flights_at_crash_ = flights();
+  crashed_ = true;
   reader_.Crash();
   resolver_.Crash();
   for (const auto& shard : shards_) shard->Drain();
@@ -172,6 +200,22 @@ absl::StatusOr<QueueId> SimHost::Submit(queue::Envelope envelope, std::string co
   RunUntil([&scope] { return scope.running() == 0; }, absl::Minutes(1));
   if (!status.ok()) return status;
   return id;
+}
+
+FlightList SimHost::flights() const {
+  if (crashed_) return flights_at_crash_;
+  FlightList list;
+  for (const std::string& region : flight_regions_) {
+    const absl::StatusOr<engine::FlightRecord> record = engine::ReadFlights(region);
+    if (!record.ok()) std::abort();
+    for (const engine::FlightRecord::Flight& flight : record->flights) {
+      list.recipients[flight.id].insert(flight.recipients.begin(), flight.recipients.end());
+      if (flight.more > 0) list.incomplete.insert(flight.id);
+      list.bound += flight.recipients.size() + flight.more;
+    }
+    list.bound += record->unnamed_recipients;
+  }
+  return list;
 }
 
 queue::Scheduler::Counts SimHost::counts() {

@@ -9,9 +9,12 @@
 
 #include "base/loop.h"
 #include "base/random.h"
+#include "engine/flight_journal.h"
 #include "engine/shard.h"
 #include "queue/memory_store.h"
+#include "tests/sim/world/flight_list.h"
 #include "tests/sim/world/sim_committer.h"
+#include "tests/sim/world/sim_intake.h"
 #include "tests/sim/world/sim_network.h"
 #include "tests/sim/world/sim_relay.h"
 #include "tests/sim/world/sim_services.h"
@@ -33,7 +36,10 @@ class SimHost {
     RelayBook* book = nullptr;
     std::shared_ptr<const engine::Settings> settings;
     absl::Time start = absl::FromUnixSeconds(1'800'000'000);
+    // Where the monotonic clock begins: a world's goes on over its hosts.
+    absl::Duration elapsed = absl::ZeroDuration();
     int shards = 1;
+    bool intake = false;  // With listener and submission servers.
   };
   // Parts are borrowed. Relays listen where names lead; nothing is recovered yet.
   explicit SimHost(Parts parts);
@@ -47,11 +53,16 @@ class SimHost {
   void RunFor(absl::Duration time);
   // Lets time pass until `done`, at most `limit`. False if it was not done by then.
   bool RunUntil(const std::function<bool()>& done, absl::Duration limit);
+  // Called whenever something may have happened.
+  void OnStep(std::function<void()> step) { on_step_ = std::move(step); }
   // What is ready happens; no time passes.
   void RunReady();
   // Runs `task` to its end (time passes).
   void Run(Task<void> task);
 
+  // Stops in order, as at SIGTERM: nothing new begins, what was sent may end within
+  // `grace`. What then goes on is cut off. Call once, instead of Crash().
+  void Stop(absl::Duration grace);
   // The power goes: what was on its way to disk or wire may or may not have got there.
   // The old shards' frames run to their ends and can do no harm any more. The store's own
   // Crash() is the caller's.
@@ -74,6 +85,8 @@ class SimHost {
   engine::Shard& shard(int i = 0) { return *shards_[static_cast<size_t>(i)]; }
   int shards() const { return static_cast<int>(shards_.size()); }
   queue::Scheduler::Counts counts();
+  // What a crash now would leave of what is in flight, or has left.
+  FlightList flights() const;
 
  private:
   void End();
@@ -89,7 +102,14 @@ class SimHost {
   engine::CredentialPauses pauses_;
   SimRelay relay_;
   TaskScope tasks_;
+  // The memory that outlives a process; one journal a shard.
+  std::vector<std::string> flight_regions_;
+  std::vector<std::unique_ptr<engine::FlightJournal>> journals_;
+  FlightList flights_at_crash_;
   std::vector<std::unique_ptr<engine::Shard>> shards_;
+  std::unique_ptr<SimIntake> intake_;
+  std::function<void()> on_step_;
+  bool stopped_ = false;
   bool crashed_ = false;
   bool fatal_ = false;
 };

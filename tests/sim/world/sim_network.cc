@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/transport/fakes/fake_connection.h"
+
 namespace mailrace::sim {
 
 using transport::AcceptedPeer;
-using transport::IoOperation;
 
 namespace {
 
@@ -27,7 +28,10 @@ struct Pipe {
   bool reader_closed = false;
   uint64_t written = 0;
   uint64_t cut_at = UINT64_MAX;  // The octet at which the connection dies.
-  MonoTime last;                 // Segments arrive in order.
+  uint64_t writes = 0;
+  uint64_t cut_at_write = UINT64_MAX;  // Or the write, and the share of it that passes.
+  uint64_t cut_share = 0;              // Per 1024.
+  MonoTime last;                       // Segments arrive in order.
   SimConnection* reader = nullptr;
   SimConnection* writer = nullptr;
 };
@@ -41,24 +45,23 @@ struct SimLink {
 // A writer waits while this much of it is unread.
 constexpr size_t kWindowOctets = size_t{64} * 1024;
 
-class SimConnection final : public transport::Connection {
+class SimConnection final : public transport::fakes::FakeConnection {
  public:
   SimConnection(SimNetwork* network, std::shared_ptr<SimLink> link, int side, SocketAddress local,
                 SocketAddress remote)
-      : network_(network),
-        loop_(network->loop_),
+      : FakeConnection(network->loop_, local, remote),
+        network_(network),
         link_(std::move(link)),
+        side_(side),
         in_(&link_->pipes[1 - side]),
         out_(&link_->pipes[side]),
-        local_(local),
-        remote_(remote),
-        arrival_([this] { Progress(); }),
-        read_timer_([this] { Finish(&read_, absl::DeadlineExceededError("timed out")); }),
-        write_timer_([this] { Finish(&write_, absl::DeadlineExceededError("timed out")); }) {
+        arrival_([this] { Progress(); }) {
     in_->reader = this;
     out_->writer = this;
+    if (side_ == 0) ++network_->open_[this->remote()];
   }
   ~SimConnection() override {
+    if (side_ == 0) --network_->open_[this->remote()];
     in_->reader = nullptr;
     in_->reader_closed = true;
     out_->writer = nullptr;
@@ -67,46 +70,12 @@ class SimConnection final : public transport::Connection {
     if (in_->writer != nullptr) in_->writer->Progress();
   }
 
-  void Cancel() override {
-    cancelled_ = true;
-    if (read_ != nullptr) Finish(&read_, absl::CancelledError("cancelled"));
-    if (write_ != nullptr) Finish(&write_, absl::CancelledError("cancelled"));
-  }
-  void CancelRead() override {
-    if (read_ != nullptr) Finish(&read_, absl::CancelledError("cancelled"));
-  }
-  SocketAddress local() const override { return local_; }
-  SocketAddress remote() const override { return remote_; }
-
-  void Progress() {
-    ProgressRead();
-    ProgressWrite();
-  }
-
- protected:
-  void StartRead(IoOperation* operation) override {
-    read_ = operation;
-    if (cancelled_) return Finish(&read_, absl::CancelledError("cancelled"));
-    if (operation->deadline <= loop_->now()) {
-      return Finish(&read_, absl::DeadlineExceededError("timed out"));
-    }
-    loop_->timers().Arm(&read_timer_, operation->deadline);
-    ProgressRead();
-  }
-  void StartWrite(IoOperation* operation) override {
-    write_ = operation;
-    if (cancelled_) return Finish(&write_, absl::CancelledError("cancelled"));
-    if (operation->deadline <= loop_->now()) {
-      return Finish(&write_, absl::DeadlineExceededError("timed out"));
-    }
-    loop_->timers().Arm(&write_timer_, operation->deadline);
-    Send(operation->from);
-    ProgressWrite();
-  }
-
  private:
-  void Send(std::string_view octets) {
+  void Begin(std::string_view octets) override {
     if (link_->cut || out_->reader_closed) return;
+    if (++out_->writes == out_->cut_at_write) {
+      out_->cut_at = out_->written + octets.size() * out_->cut_share / 1024;
+    }
     const uint64_t room = out_->cut_at - out_->written;
     const bool cut = octets.size() >= room;
     octets = octets.substr(0, std::min<uint64_t>(octets.size(), room));
@@ -122,7 +91,7 @@ class SimConnection final : public transport::Connection {
         delay = absl::Microseconds(static_cast<int64_t>(network_->random_->Below(
             static_cast<uint64_t>(absl::ToInt64Microseconds(faults.latency_max)) + 1)));
       }
-      out_->last = std::max(out_->last, loop_->now() + delay);
+      out_->last = std::max(out_->last, loop()->now() + delay);
       out_->under_way.push_back({out_->last, std::string(octets.substr(0, n))});
       out_->under_way_octets += n;
       octets.remove_prefix(n);
@@ -132,62 +101,48 @@ class SimConnection final : public transport::Connection {
   }
 
   void Arrive() {
-    while (!in_->under_way.empty() && in_->under_way.front().at <= loop_->now()) {
+    while (!in_->under_way.empty() && in_->under_way.front().at <= loop()->now()) {
       in_->arrived += in_->under_way.front().octets;
       in_->under_way_octets -= in_->under_way.front().octets.size();
       in_->under_way.pop_front();
     }
-    if (!in_->under_way.empty()) loop_->timers().Arm(&arrival_, in_->under_way.front().at);
+    if (!in_->under_way.empty()) loop()->timers().Arm(&arrival_, in_->under_way.front().at);
   }
 
-  void ProgressRead() {
+  void ProgressRead() override {
     Arrive();
-    if (read_ == nullptr) return;
+    if (read() == nullptr) return;
     if (!in_->arrived.empty()) {
-      read_->into->Append(in_->arrived);
-      read_->octets = in_->arrived.size();
+      read()->into->Append(in_->arrived);
+      read()->octets = in_->arrived.size();
       in_->arrived.clear();
-      Finish(&read_, absl::OkStatus());
+      FinishRead(absl::OkStatus());
       if (in_->writer != nullptr) in_->writer->ProgressWrite();
       return;
     }
     if (!in_->under_way.empty()) return;
-    if (link_->cut && !link_->silent) return Finish(&read_, Reset());
+    if (link_->cut && !link_->silent) return FinishRead(Reset());
     if (link_->cut) return;
-    if (in_->writer_closed) Finish(&read_, absl::OkStatus());
+    if (in_->writer_closed) FinishRead(absl::OkStatus());
   }
 
-  void ProgressWrite() {
-    if (write_ == nullptr) return;
-    if (link_->cut && !link_->silent) return Finish(&write_, Reset());
+  void ProgressWrite() override {
+    if (write() == nullptr) return;
+    if (link_->cut && !link_->silent) return FinishWrite(Reset());
     if (!link_->cut && out_->reader_closed) {
-      return Finish(&write_, absl::UnavailableError("Broken pipe"));
+      return FinishWrite(absl::UnavailableError("Broken pipe"));
     }
     if (out_->under_way_octets + out_->arrived.size() > kWindowOctets) return;
-    write_->octets = write_->from.size();
-    Finish(&write_, absl::OkStatus());
-  }
-
-  void Finish(IoOperation** slot, absl::Status status) {
-    IoOperation* operation = std::exchange(*slot, nullptr);
-    (slot == &read_ ? read_timer_ : write_timer_).Disarm();
-    operation->status = std::move(status);
-    loop_->Resume(operation->handle);
+    write()->octets = write()->from.size();
+    FinishWrite(absl::OkStatus());
   }
 
   SimNetwork* const network_;
-  Loop* const loop_;
   const std::shared_ptr<SimLink> link_;
+  const int side_;
   Pipe* const in_;
   Pipe* const out_;
-  const SocketAddress local_;
-  const SocketAddress remote_;
   CallbackTimer arrival_;
-  CallbackTimer read_timer_;
-  CallbackTimer write_timer_;
-  IoOperation* read_ = nullptr;
-  IoOperation* write_ = nullptr;
-  bool cancelled_ = false;
 };
 
 class SimNetwork::SimListener final : public transport::Listener {
@@ -237,10 +192,24 @@ void SimNetwork::SetRefused(SocketAddress address, bool refused) {
   }
 }
 
+void SimNetwork::SetSilent(SocketAddress address, bool silent) {
+  if (silent) {
+    silent_.insert(address);
+  } else {
+    silent_.erase(address);
+  }
+}
+
+size_t SimNetwork::open_to(SocketAddress address) const {
+  const auto it = open_.find(address);
+  return it == open_.end() ? 0 : it->second;
+}
+
 Task<absl::StatusOr<std::unique_ptr<transport::Connection>>> SimNetwork::Connect(
     SocketAddress remote, std::optional<IpAddress> local, MonoTime deadline) {
   const NetworkFaults faults = faults_;
-  const bool lost = static_cast<int>(random_->Below(100)) < faults.connect_lost_percent;
+  const bool lost = static_cast<int>(random_->Below(100)) < faults.connect_lost_percent ||
+                    silent_.contains(remote);
   MonoTime established = loop_->now() + absl::Milliseconds(1);
   if (faults.latency_max > absl::ZeroDuration()) established = established + faults.latency_max;
   const bool cancelled = co_await connects_.Wait(lost ? deadline : std::min(deadline, established));
@@ -254,7 +223,13 @@ Task<absl::StatusOr<std::unique_ptr<transport::Connection>>> SimNetwork::Connect
   }
   auto link = std::make_shared<SimLink>();
   if (static_cast<int>(random_->Below(100)) < faults.cut_percent) {
-    link->pipes[random_->Below(2)].cut_at = random_->Below(faults.cut_octets_max) + 1;
+    Pipe& cut = link->pipes[random_->Below(2)];
+    if (faults.cut_writes_max > 0) {
+      cut.cut_at_write = random_->Below(faults.cut_writes_max) + 1;
+      cut.cut_share = random_->Below(1024);
+    } else {
+      cut.cut_at = random_->Below(faults.cut_octets_max) + 1;
+    }
     link->silent = static_cast<int>(random_->Below(100)) < faults.silent_percent;
   }
   std::erase_if(links_, [](const std::weak_ptr<SimLink>& old) { return old.expired(); });

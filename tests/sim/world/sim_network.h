@@ -19,10 +19,13 @@ namespace mailrace::sim {
 
 // How bad the network is. All zero: instant and perfect.
 struct NetworkFaults {
-  absl::Duration latency_max;       // Of one segment; uniform.
-  size_t segment_octets_max = 0;    // Writes travel in pieces of at most this; 0: whole.
-  int cut_percent = 0;              // Connections that die at a random octet.
-  size_t cut_octets_max = 4000;     // Where, counted from the beginning of one direction.
+  absl::Duration latency_max;     // Of one segment; uniform.
+  size_t segment_octets_max = 0;  // Writes travel in pieces of at most this; 0: whole.
+  int cut_percent = 0;            // Connections that die at a random octet.
+  size_t cut_octets_max = 4000;   // Where, counted from the beginning of one direction.
+  // If not 0: at one of so many writes instead, somewhere within it. For TLS, whose records
+  // have another length each time.
+  size_t cut_writes_max = 0;
   int silent_percent = 0;           // Of those that die: without telling (a dead NAT).
   int connect_refused_percent = 0;  // Connects that fail at once.
   int connect_lost_percent = 0;     // Connects that nobody answers.
@@ -51,6 +54,11 @@ class SimNetwork final : public transport::Network {
   // Connects to it are refused (the host is down), or accepted again.
   void SetRefused(SocketAddress address, bool refused);
 
+  // Connects to it are never answered (a dead route), or again.
+  void SetSilent(SocketAddress address, bool silent);
+  // Connections to it that their maker has not closed.
+  size_t open_to(SocketAddress address) const;
+
   // One end of the network is gone: all connections are cut now. Of the octets under way
   // some beginning still arrives, as much as the seed says.
   void CutAll();
@@ -67,6 +75,8 @@ class SimNetwork final : public transport::Network {
   Event connects_;
   std::map<SocketAddress, SimListener*> listeners_;
   std::set<SocketAddress> refused_;
+  std::set<SocketAddress> silent_;
+  std::map<SocketAddress, size_t> open_;
   std::map<int, std::unique_ptr<SimConnection>> accepted_;
   std::vector<std::weak_ptr<SimLink>> links_;
   int next_handle_ = 1;

@@ -24,10 +24,12 @@ std::string PathOf(std::string_view argument) {
 
 struct SimRelay::Dialogue {
   transport::Stream* stream;
-  std::string line;
+  SocketAddress site;
+  std::string line{};
   bool in_mail = false;
-  std::string reverse_path;
-  std::vector<std::string> recipients;
+  std::string reverse_path{};
+  std::vector<std::string> recipients{};
+  size_t rcpts = 0;  // Commands, whatever was said to them.
   // It said more than it was asked: from now on a refusal may be taken for another's.
   bool confusing = false;
 };
@@ -65,26 +67,32 @@ Task<void> SimRelay::Stop() {
   listeners_.clear();
 }
 
-RelayAct SimRelay::Act(RelayStep step, std::string_view argument, std::string usual) const {
+RelayAct SimRelay::Act(const Dialogue& dialogue, RelayStep step, std::string_view argument,
+                       std::string usual) const {
   std::optional<RelayAct> act;
-  if (script_ != nullptr) act = script_(step, argument);
-  if (act) return *std::move(act);
-  return {RelayAct::Kind::kReply, std::move(usual), true};
+  if (site_script_ != nullptr) act = site_script_(dialogue.site, step, argument);
+  if (act && act->kind != RelayAct::Kind::kUsual) return *std::move(act);
+  return {RelayAct::Kind::kReply, std::move(usual), true, act ? act->delay : absl::ZeroDuration()};
 }
 
-std::string SimRelay::EhloReply() const {
+std::string SimRelay::EhloReply(const Dialogue& dialogue) const {
+  std::vector<std::string> keywords = keywords_;
+  if (tls_ != nullptr) {
+    keywords.push_back(dialogue.stream->tls() == nullptr ? "STARTTLS" : "AUTH PLAIN");
+  }
   std::string reply = "250";
-  reply += keywords_.empty() ? " " : "-";
+  reply += keywords.empty() ? " " : "-";
   reply += "relay.test greets you";
-  for (size_t i = 0; i < keywords_.size(); ++i) {
+  for (size_t i = 0; i < keywords.size(); ++i) {
     reply += "\r\n250";
-    reply += i + 1 < keywords_.size() ? "-" : " ";
-    reply += keywords_[i];
+    reply += i + 1 < keywords.size() ? "-" : " ";
+    reply += keywords[i];
   }
   return reply;
 }
 
 Task<bool> SimRelay::Say(Dialogue* dialogue, RelayAct act) {
+  if (act.delay > absl::ZeroDuration()) co_await SleepUntil(loop_, loop_->now() + act.delay);
   if (act.kind == RelayAct::Kind::kDrop) co_return false;
   if (act.kind == RelayAct::Kind::kSilence) {
     while (true) {
@@ -123,8 +131,9 @@ Task<bool> SimRelay::ReadLine(Dialogue* dialogue) {
 Task<void> SimRelay::Session(std::unique_ptr<transport::Connection> connection) {
   transport::Stream stream(std::move(connection));
   streams_.push_back(&stream);
-  Dialogue dialogue{&stream};
-  bool open = co_await Say(&dialogue, Act(RelayStep::kGreeting, "", "220 relay.test ESMTP"));
+  Dialogue dialogue{&stream, stream.local()};
+  bool open =
+      co_await Say(&dialogue, Act(dialogue, RelayStep::kGreeting, "", "220 relay.test ESMTP"));
   while (open) {
     open = co_await ReadLine(&dialogue);
     if (!open) break;
@@ -137,32 +146,43 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
   const std::string line = dialogue->line;
   RelayAct act;
   if (StartsWith(line, "EHLO ")) {
-    act = Act(RelayStep::kEhlo, line.substr(5), EhloReply());
+    act = Act(*dialogue, RelayStep::kEhlo, line.substr(5), EhloReply(*dialogue));
   } else if (StartsWith(line, "HELO ")) {
-    act = Act(RelayStep::kHelo, line.substr(5), "250 relay.test");
+    act = Act(*dialogue, RelayStep::kHelo, line.substr(5), "250 relay.test");
   } else if (StartsWith(line, "AUTH ")) {
     ++book_->auths;
-    act = Act(RelayStep::kAuth, line.substr(5), "235 2.7.0 welcome");
+    if (tls_ != nullptr && dialogue->stream->tls() == nullptr) {
+      book_->violations.push_back("credentials in clear");
+    }
+    act = Act(*dialogue, RelayStep::kAuth, line.substr(5), "235 2.7.0 welcome");
   } else if (StartsWith(line, "MAIL FROM:")) {
-    act = Act(RelayStep::kMail, line.substr(10), "250 2.1.0 ok");
+    act = Act(*dialogue, RelayStep::kMail, line.substr(10), "250 2.1.0 ok");
     if (dialogue->in_mail) book_->violations.push_back("nested MAIL");
+    if (tls_ != nullptr && dialogue->stream->tls() == nullptr) {
+      book_->violations.push_back("mail in clear");
+    }
     dialogue->in_mail = act.kind == RelayAct::Kind::kReply && act.text.starts_with("250");
     dialogue->reverse_path = PathOf(line);
     dialogue->recipients.clear();
-    if (act.text.starts_with("5")) book_->refused_senders.push_back(dialogue->reverse_path);
+    dialogue->rcpts = 0;
+    if (act.text.starts_with("5")) book_->refused_senders.insert(dialogue->reverse_path);
   } else if (StartsWith(line, "RCPT TO:")) {
-    act = dialogue->in_mail ? Act(RelayStep::kRcpt, line.substr(8), "250 2.1.5 ok")
+    act = dialogue->in_mail ? Act(*dialogue, RelayStep::kRcpt, line.substr(8), "250 2.1.5 ok")
                             : RelayAct{RelayAct::Kind::kReply, "503 5.5.1 MAIL first"};
+    book_->recipients_most = std::max(book_->recipients_most, ++dialogue->rcpts);
     if (dialogue->in_mail && act.text.starts_with("250")) {
       dialogue->recipients.push_back(PathOf(line));
     } else if (dialogue->in_mail && act.text.starts_with("5")) {
-      book_->refused_recipients.push_back(PathOf(line));
+      book_->refused_recipients.insert(PathOf(line));
     }
   } else if (line == "DATA") {
     const bool open = co_await Content(dialogue);
     co_return open;
+  } else if (line == "STARTTLS" && tls_ != nullptr) {
+    const bool open = co_await StartTls(dialogue);
+    co_return open;
   } else if (line == "RSET") {
-    act = Act(RelayStep::kRset, "", "250 2.0.0 ok");
+    act = Act(*dialogue, RelayStep::kRset, "", "250 2.0.0 ok");
     dialogue->in_mail = false;
   } else if (line == "NOOP") {
     act.text = "250 2.0.0 ok";
@@ -174,11 +194,29 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
   }
   const bool open = co_await Say(dialogue, std::move(act));
   if (dialogue->confusing) {
-    std::vector<std::string>& refused = book_->refused_recipients;
-    refused.insert(refused.end(), dialogue->recipients.begin(), dialogue->recipients.end());
-    if (StartsWith(line, "RCPT TO:")) refused.push_back(PathOf(line));
+    book_->refused_recipients.insert(dialogue->recipients.begin(), dialogue->recipients.end());
+    if (StartsWith(line, "RCPT TO:")) book_->refused_recipients.insert(PathOf(line));
   }
   co_return open;
+}
+
+Task<bool> SimRelay::StartTls(Dialogue* dialogue) {
+  RelayAct act = Act(*dialogue, RelayStep::kStartTls, "", "220 2.0.0 ready");
+  const bool ready = act.kind == RelayAct::Kind::kReply && act.text.starts_with("220");
+  bool open = co_await Say(dialogue, std::move(act));
+  if (!open || !ready) co_return open;
+  ++book_->handshakes;
+  const absl::Status shaken = co_await dialogue->stream->StartTls(
+      *transport::tls::Engine::Server(tls_), loop_->now() + kPatience);
+  dialogue->in_mail = false;
+  open = shaken.ok();
+  co_return open;
+}
+
+void SimRelay::Take(const Dialogue& dialogue, std::string content) {
+  for (const std::string& to : dialogue.recipients) ++book_->delivered_to[to];
+  book_->deliveries.push_back(
+      {dialogue.reverse_path, dialogue.recipients, std::move(content), loop_->now()});
 }
 
 Task<bool> SimRelay::Content(Dialogue* dialogue) {
@@ -188,10 +226,10 @@ Task<bool> SimRelay::Content(Dialogue* dialogue) {
         co_await Say(dialogue, {RelayAct::Kind::kReply, "554 5.5.1 no valid recipients"});
     co_return open;
   }
-  RelayAct act = Act(RelayStep::kData, "", "354 go ahead");
+  RelayAct act = Act(*dialogue, RelayStep::kData, "", "354 go ahead");
   const bool refused = !act.text.starts_with("354");
   if (act.text.starts_with("5")) {
-    for (const std::string& to : dialogue->recipients) book_->refused_recipients.push_back(to);
+    for (const std::string& to : dialogue->recipients) book_->refused_recipients.insert(to);
   }
   if (refused) dialogue->in_mail = false;
   bool open = co_await Say(dialogue, std::move(act));
@@ -206,12 +244,11 @@ Task<bool> SimRelay::Content(Dialogue* dialogue) {
     content += dialogue->line + "\r\n";
   }
   dialogue->in_mail = false;
-  act = Act(RelayStep::kEndOfData, dialogue->reverse_path, "250 2.0.0 queued");
+  act = Act(*dialogue, RelayStep::kEndOfData, dialogue->reverse_path, "250 2.0.0 queued");
   if (act.accept) {
-    book_->deliveries.push_back(
-        {dialogue->reverse_path, dialogue->recipients, std::move(content), loop_->wall()});
+    Take(*dialogue, std::move(content));
   } else if (act.text.starts_with("5")) {
-    for (const std::string& to : dialogue->recipients) book_->refused_recipients.push_back(to);
+    for (const std::string& to : dialogue->recipients) book_->refused_recipients.insert(to);
   }
   open = co_await Say(dialogue, std::move(act));
   co_return open;

@@ -43,6 +43,7 @@ void SimReader::Answer(std::function<void()> answer) {
 void SimReader::ReadMessage(QueueId id,
                             std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) {
   ++messages_read_;
+  if (forgets_one_in_ > 0 && random_->Below(static_cast<uint64_t>(forgets_one_in_)) == 0) return;
   absl::StatusOr<queue::RecoveredMessage> found = store_->ReadMessage(id);
   if (dead_ || Fails()) found = absl::UnavailableError("I/O error");
   Answer([found = std::move(found), answer = std::move(answer)] { answer(found); });

@@ -30,6 +30,8 @@ class SimReader final : public engine::ContentReader {
 
   void set_delay_max(absl::Duration delay) { delay_max_ = delay; }
   void set_failure_percent(int percent) { failure_percent_ = percent; }
+  // One message of so many is never answered: a mutation that an oracle must catch.
+  void set_forgets_one_in(int messages) { forgets_one_in_ = messages; }
   uint64_t messages_read() const { return messages_read_; }
   // The host is dead: all that waits is answered now, and everything later at once.
   void Crash();
@@ -46,6 +48,7 @@ class SimReader final : public engine::ContentReader {
   std::vector<Later*> waiting_;
   absl::Duration delay_max_;
   int failure_percent_ = 0;
+  int forgets_one_in_ = 0;
   uint64_t messages_read_ = 0;
   bool dead_ = false;
 };

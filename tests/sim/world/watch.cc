@@ -1,0 +1,102 @@
+#include "tests/sim/world/watch.h"
+
+#include "fmt/format.h"
+
+namespace mailrace::sim {
+
+namespace {
+
+constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
+
+}  // namespace
+
+void Watch::Look(const WatchLimits& limits, const std::vector<SocketAddress>& sites,
+                 std::vector<std::string>* wrong) {
+  LookAtLimits(limits, sites, wrong);
+  const MonoTime now = host_->loop().now();
+  if (now < next_look_) return;
+  next_look_ = now + kLookEvery;
+  LookAtDestinations(wrong);
+  LookAtCounts(wrong);
+}
+
+void Watch::LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddress>& sites,
+                         std::vector<std::string>* wrong) const {
+  for (const SocketAddress& site : sites) {
+    const size_t open = host_->network().open_to(site);
+    if (open <= limits.sessions_most) continue;
+    wrong->push_back(fmt::format("{} sessions with {}, {} are allowed", open, site.ToString(),
+                                 limits.sessions_most));
+  }
+  // Beyond its budget a shard holds what is being sent, what is being recorded, and the
+  // one message that it has just accepted.
+  for (int i = 0; i < host_->shards(); ++i) {
+    const uint64_t octets = host_->shard(i).stats().memory_octets.value();
+    if (octets <= limits.memory_octets_most) continue;
+    const uint64_t held =
+        host_->shard(i).scheduler().counts().in_flight + host_->committer().pending() + 1;
+    const bool disk_is_well = host_->loop().now() - host_->committer().last_failure() > kIdleMost;
+    if (!disk_is_well) continue;
+    const uint64_t most = limits.memory_octets_most + held * limits.message_octets_most;
+    if (octets > most) wrong->push_back(fmt::format("{} octets in memory, not {}", octets, most));
+  }
+}
+
+void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
+  const MonoTime now = host_->loop().now();
+  const bool disk_is_well = now - host_->committer().last_failure() > kIdleMost;
+  std::map<std::pair<int, std::string>, Idle> idle;
+  for (int i = 0; i < host_->shards(); ++i) {
+    host_->shard(i).scheduler().ForEachNexthop([&](queue::NexthopQueue& nexthop) {
+      if (!disk_is_well || nexthop.ready() == 0 || nexthop.in_flight() > 0) return;
+      if (nexthop.suspended(now)) return;
+      const std::pair<int, std::string> key(i, nexthop.name());
+      const auto known = idle_.find(key);
+      const bool goes_on = known == idle_.end() || nexthop.ready() < known->second.ready;
+      const MonoTime since = goes_on ? now : known->second.since;
+      idle[key] = {since, nexthop.ready()};
+      if (now - since <= kIdleMost) return;
+      wrong->push_back(fmt::format("stuck: {} messages ready for {} since {}, none is sent",
+                                   nexthop.ready(), nexthop.name(),
+                                   absl::FormatDuration(now - since)));
+    });
+  }
+  idle_ = std::move(idle);
+}
+
+void Watch::LookAtCounts(std::vector<std::string>* wrong) const {
+  for (int i = 0; i < host_->shards(); ++i) {
+    queue::Scheduler& scheduler = host_->shard(i).scheduler();
+    queue::Scheduler::Counts found;
+    scheduler.ForEach([&found](const queue::Job& job) {
+      switch (job.state) {
+        case queue::Job::State::kReady:
+          ++found.ready;
+          break;
+        case queue::Job::State::kDeferred:
+          ++found.deferred;
+          break;
+        case queue::Job::State::kHeld:
+          ++found.held;
+          break;
+        case queue::Job::State::kInFlight:
+          ++found.in_flight;
+          break;
+      }
+    });
+    size_t jobs = 0;
+    size_t in_flight = 0;
+    scheduler.ForEachNexthop([&](queue::NexthopQueue& nexthop) {
+      jobs += nexthop.jobs();
+      in_flight += nexthop.in_flight();
+    });
+    const queue::Scheduler::Counts said = scheduler.counts();
+    const bool same = said.ready == found.ready && said.deferred == found.deferred &&
+                      said.held == found.held && said.in_flight == found.in_flight &&
+                      in_flight == found.in_flight &&
+                      jobs == found.ready + found.deferred + found.held + found.in_flight;
+    if (!same) wrong->push_back("the scheduler's counts are not those of its jobs");
+  }
+}
+
+}  // namespace mailrace::sim
