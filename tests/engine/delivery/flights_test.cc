@@ -19,6 +19,8 @@ class Flights : public DeliveryFixture {
     Start();
     host_->shard().mutable_context()->flights = &journal_;
   }
+  // The host's last outcomes still clear slots.
+  ~Flights() override { host_.reset(); }
   std::vector<FlightRecord::Flight> Listed() const {
     const absl::StatusOr<FlightRecord> record = ReadFlights(region_);
     EXPECT_TRUE(record.ok());
