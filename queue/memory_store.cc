@@ -28,7 +28,10 @@ absl::StatusOr<RecoveredMessage> Join(const Records& records, QueueId id,
        done != records.end() && done->first.first == Family::kDone &&
        IdOf(done->first.second) == id;
        ++done) {
+    const absl::StatusOr<Final> final = DecodeFinal(done->second);
+    if (!final.ok()) return final.status();
     message.done_indices.push_back(DecodeIndexedKey(done->first.second)->index);
+    message.done_finals.push_back(*final);
   }
   const auto retry = records.find({Family::kRetry, EncodeKey(id)});
   if (retry != records.end()) {
@@ -110,6 +113,28 @@ absl::StatusOr<RecoveredMessage> MemoryStore::ReadMessage(QueueId id) {
     return absl::NotFoundError(fmt::format("{}: no such message", id.ToString()));
   }
   return Join(current_, id, record->second);
+}
+
+absl::StatusOr<std::optional<QueueId>> MemoryStore::Scan(QueueId from, size_t limit,
+                                                         const ScanVisitor& visit) {
+  std::vector<std::pair<QueueId, absl::StatusOr<RecoveredMessage>>> found;
+  std::optional<QueueId> next;
+  {
+    const std::lock_guard lock(mutex_);
+    if (dead_) return Refused();
+    for (auto record = current_.lower_bound({Family::kMessage, EncodeKey(from)});
+         record != current_.end() && record->first.first == Family::kMessage; ++record) {
+      const QueueId id = IdOf(record->first.second);
+      if (found.size() == limit) {
+        next = id;
+        break;
+      }
+      found.emplace_back(id, Join(current_, id, record->second));
+    }
+  }
+  // Without the lock: `visit` may read the store.
+  for (auto& [id, message] : found) visit(id, std::move(message));
+  return next;
 }
 
 absl::Status MemoryStore::Recover(const std::function<void(RecoveredMessage)>& found) {

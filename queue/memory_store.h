@@ -17,6 +17,8 @@ class MemoryStore final : public Store {
   absl::Status Commit(std::span<const WriteSet* const> group) override;
   absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) override;
   absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) override;
+  absl::StatusOr<std::optional<QueueId>> Scan(QueueId from, size_t limit,
+                                              const ScanVisitor& visit) override;
   absl::Status Recover(const std::function<void(RecoveredMessage)>& found) override;
   uint64_t highest_id() const override;
   Stats stats() const override;

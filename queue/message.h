@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/enhanced_status.h"
 #include "base/queue_id.h"
 
 namespace mailrace::queue {
@@ -55,14 +56,38 @@ inline constexpr size_t kChunkOctetsMax = 256 * 1024;
 // What came of one recipient for good.
 enum class Final : uint8_t { kDelivered = 1, kFailed = 2, kExpired = 3 };
 
+// One charged attempt that ended in a deferral, for whoever asks why mail waits.
+struct Attempt {
+  absl::Time at;  // When it ended.
+  absl::Duration took;
+  EnhancedStatus status;
+  std::string relay;  // As the log writes it: "host[ip]:port" or "none".
+  std::string text;   // Printable: the reply, or why there was none.
+  friend bool operator==(const Attempt&, const Attempt&) = default;
+};
+
 // What is known of a message that was tried and is not over: overwritten at each
-// deferral. Recipients that are final are in their own records.
+// deferral. Recipients that are final are in their own records. Mail that is delivered at
+// its first attempt has none.
 struct RetryState {
   uint32_t attempts = 0;    // Charged ones only.
   absl::Time next_attempt;  // Wall clock: survives restarts.
   bool delay_warning_sent = false;
   bool held = false;
-  std::string last_reason;  // Printable, as the log said it; at most 1 KiB.
+  std::string last_reason;       // Printable, as the log said it; at most 1 KiB.
+  std::vector<Attempt> history;  // The latest kAttemptsKept, oldest first.
+
+  // Adds to the history and forgets the oldest beyond its bounds: number and octets.
+  void Note(Attempt attempt);
 };
+
+// What is kept of RetryState::last_reason.
+inline constexpr size_t kLastReasonOctetsMax = 1024;
+// Bounds of RetryState::history. A relay that says the same each time costs some 16
+// octets an attempt.
+inline constexpr size_t kAttemptsKept = 20;
+inline constexpr size_t kAttemptRelayOctetsMax = 128;
+inline constexpr size_t kAttemptTextOctetsMax = 512;
+inline constexpr size_t kHistoryOctetsMax = 4096;
 
 }  // namespace mailrace::queue

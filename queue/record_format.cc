@@ -1,5 +1,6 @@
 #include "queue/record_format.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -10,19 +11,22 @@
 
 // record    := version(1) content checksum(4)
 // checksum  := little-endian CRC-32C of version and content
-// version   := 1
+// version   := 1; of a retry record with attempts: 2
 //
 // envelope  := arrival flags(1) ret(1) priority(1) octets chunks
 //              reverse_path envid message_id submitter tenant
 //              count recipient*
 // recipient := address orcpt notify(1)
 // flags     := bit 0 smtputf8, bit 1 eight_bit
-// retry     := next_attempt flags(1) attempts last_reason
+// retry     := next_attempt flags(1) attempts last_reason history
 // flags     := bit 0 delay warning sent, bit 1 held
+// history   := nothing in version 1; count attempt* in version 2, count > 0
+// attempt   := at same(1) took klass(1) subject detail relay text
+// same      := bit 0: relay as before and left out, bit 1: text likewise
 // done      := final(1)
 //
-// arrival, next_attempt: little-endian 64-bit nanoseconds since 1970, signed; the
-// extremes are the infinite past and future. octets, chunks, count, attempts: varint
+// arrival, next_attempt, at: little-endian 64-bit nanoseconds since 1970, signed; the
+// extremes are the infinite past and future. took: milliseconds. Numbers: varint
 // (7 bits an octet, least significant first, the high bit says that more follow,
 // shortest form). Everything else is text: a varint length and that many octets.
 
@@ -30,6 +34,7 @@ namespace mailrace::queue {
 namespace {
 
 constexpr char kVersion = 1;
+constexpr char kRetryVersionMax = 2;
 constexpr size_t kChecksumOctets = 4;
 constexpr size_t kRecipientOctetsMin = 3;
 
@@ -91,8 +96,8 @@ class Reader {
     const uint64_t value = Varint();
     return value <= max ? value : Fail();
   }
-  std::string Text() {
-    const uint64_t size = Varint();
+  std::string Text(size_t octets_max = SIZE_MAX) {
+    const uint64_t size = VarintUpTo(octets_max);
     if (size > rest_.size()) Fail();  // Of what is left after the length itself.
     if (failed_) return {};
     std::string text(rest_.substr(0, size));
@@ -130,21 +135,73 @@ absl::Status Damaged(std::string_view what) {
 }
 
 // The content between version and checksum.
-absl::StatusOr<std::string_view> Open(std::string_view what, std::string_view record) {
+absl::StatusOr<std::string_view> Open(std::string_view what, std::string_view record,
+                                      char version_max = kVersion) {
   if (record.size() < 1 + kChecksumOctets) return Damaged(what);
   const size_t end = record.size() - kChecksumOctets;
   if (FixedAt(record, end, kChecksumOctets) != Crc32c(record.substr(0, end))) {
     return Damaged(what);
   }
   const auto version = static_cast<uint8_t>(record.front());
-  if (version > kVersion) {
+  if (version > version_max) {
     return absl::FailedPreconditionError(
         fmt::format("{} record has version {}, which a newer version of this program wrote; this "
                     "one knows versions up to {}",
-                    what, version, int{kVersion}));
+                    what, version, int{version_max}));
   }
   if (version < kVersion) return Damaged(what);
   return record.substr(1, end - 1);
+}
+
+void PutHistory(const std::vector<Attempt>& history, std::string* out) {
+  const size_t first = history.size() > kAttemptsKept ? history.size() - kAttemptsKept : 0;
+  PutVarint(history.size() - first, out);
+  std::string_view relay_before;
+  std::string_view text_before;
+  for (size_t i = first; i < history.size(); ++i) {
+    const Attempt& attempt = history[i];
+    const std::string_view relay =
+        std::string_view(attempt.relay).substr(0, kAttemptRelayOctetsMax);
+    const std::string_view text = std::string_view(attempt.text).substr(0, kAttemptTextOctetsMax);
+    const bool same_relay = i > first && relay == relay_before;
+    const bool same_text = i > first && text == text_before;
+    PutTime(attempt.at, out);
+    out->push_back(static_cast<char>((same_relay ? 1 : 0) | (same_text ? 2 : 0)));
+    PutVarint(static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Milliseconds(attempt.took))),
+              out);
+    out->push_back(static_cast<char>(attempt.status.klass));
+    PutVarint(attempt.status.subject, out);
+    PutVarint(attempt.status.detail, out);
+    if (!same_relay) PutText(relay, out);
+    if (!same_text) PutText(text, out);
+    relay_before = relay;
+    text_before = text;
+  }
+}
+
+// False: not as PutHistory writes it.
+bool TakeHistory(Reader* reader, std::vector<Attempt>* history) {
+  constexpr uint64_t kMillisecondsMax = uint64_t{1} << 52;
+  constexpr uint64_t kStatusPartMax = 999;  // RFC 3463 2: up to three digits.
+  const uint64_t count = reader->VarintUpTo(kAttemptsKept);
+  if (count == 0) return false;
+  for (uint64_t i = 0; i < count && !reader->failed(); ++i) {
+    Attempt attempt;
+    attempt.at = reader->Time();
+    const uint8_t same = reader->Octet();
+    if (same > 3 || (i == 0 && same != 0)) return false;
+    attempt.took = absl::Milliseconds(static_cast<int64_t>(reader->VarintUpTo(kMillisecondsMax)));
+    attempt.status.klass = reader->Octet();
+    attempt.status.subject = static_cast<uint16_t>(reader->VarintUpTo(kStatusPartMax));
+    attempt.status.detail = static_cast<uint16_t>(reader->VarintUpTo(kStatusPartMax));
+    attempt.relay = (same & 1) != 0 ? history->back().relay : reader->Text(kAttemptRelayOctetsMax);
+    attempt.text = (same & 2) != 0 ? history->back().text : reader->Text(kAttemptTextOctetsMax);
+    // One way to write a thing.
+    if (i > 0 && (same & 1) == 0 && attempt.relay == history->back().relay) return false;
+    if (i > 0 && (same & 2) == 0 && attempt.text == history->back().text) return false;
+    history->push_back(std::move(attempt));
+  }
+  return !reader->failed();
 }
 
 void PutBigEndian(uint64_t value, int octets, std::string* out) {
@@ -227,19 +284,20 @@ absl::StatusOr<Envelope> DecodeEnvelope(QueueId id, std::string_view record) {
 
 std::string EncodeRetryState(const RetryState& state) {
   std::string record;
-  record.reserve(32 + state.last_reason.size());
-  record.push_back(kVersion);
+  record.reserve(32 + state.last_reason.size() + 64 * state.history.size());
+  record.push_back(state.history.empty() ? kVersion : kRetryVersionMax);
   PutTime(state.next_attempt, &record);
   record.push_back(static_cast<char>((state.delay_warning_sent ? 1 : 0) | (state.held ? 2 : 0)));
   PutVarint(state.attempts, &record);
   PutText(std::string_view(state.last_reason).substr(0, kLastReasonOctetsMax), &record);
+  if (!state.history.empty()) PutHistory(state.history, &record);
   Seal(&record);
   return record;
 }
 
 absl::StatusOr<RetryState> DecodeRetryState(std::string_view record) {
   constexpr std::string_view kWhat = "retry";
-  const absl::StatusOr<std::string_view> content = Open(kWhat, record);
+  const absl::StatusOr<std::string_view> content = Open(kWhat, record, kRetryVersionMax);
   if (!content.ok()) return content.status();
   Reader reader(*content);
   RetryState state;
@@ -250,6 +308,9 @@ absl::StatusOr<RetryState> DecodeRetryState(std::string_view record) {
   state.held = (flags & 2) != 0;
   state.attempts = static_cast<uint32_t>(reader.VarintUpTo(UINT32_MAX));
   state.last_reason = reader.Text();
+  if (record.front() == kRetryVersionMax && !TakeHistory(&reader, &state.history)) {
+    return Damaged(kWhat);
+  }
   if (!reader.Ended()) return Damaged(kWhat);
   return state;
 }

@@ -19,9 +19,6 @@
 
 namespace mailrace::queue {
 
-// What is kept of RetryState::last_reason.
-inline constexpr size_t kLastReasonOctetsMax = 1024;
-
 std::string EncodeEnvelope(const Envelope& envelope);
 // `id` is the record's key.
 absl::StatusOr<Envelope> DecodeEnvelope(QueueId id, std::string_view record);

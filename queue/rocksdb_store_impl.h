@@ -1,6 +1,6 @@
 // The class behind OpenRocksdbStore. Split over rocksdb_store.cc (commit, marker,
-// reads), rocksdb_store_recovery.cc (what is found at start) and rocksdb_store_open.cc
-// (whether it may be opened at all).
+// body records), rocksdb_store_scan.cc (messages while it runs), rocksdb_store_recovery.cc
+// (what is found at start) and rocksdb_store_open.cc (whether it may be opened at all).
 #pragma once
 
 #include <atomic>
@@ -37,6 +37,8 @@ class RocksdbStore final : public Store {
   absl::Status Commit(std::span<const WriteSet* const> group) override;
   absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) override;
   absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) override;
+  absl::StatusOr<std::optional<QueueId>> Scan(QueueId from, size_t limit,
+                                              const ScanVisitor& visit) override;
   absl::Status Recover(const std::function<void(RecoveredMessage)>& found) override;
   void AbandonRecovery() override { recovery_abandoned_ = true; }
   uint64_t highest_id() const override { return next_id_.load(std::memory_order_relaxed); }

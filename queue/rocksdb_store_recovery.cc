@@ -269,38 +269,4 @@ absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& 
                   TextOf(status)));
 }
 
-absl::StatusOr<RecoveredMessage> RocksdbStore::ReadMessage(QueueId id) {
-  if (dead_) return Refused(rocksdb::Status());
-  const std::string key = EncodeKey(id);
-  rocksdb::DB* const db = database_->db();
-  const rocksdb::ReadOptions options;
-  const std::string what = fmt::format("message {}", id.ToString());
-  std::string record;
-  rocksdb::Status status = db->Get(options, database_->family(Family::kMessage), key, &record);
-  if (!status.ok()) return FromRocksdb(status, what);
-  absl::StatusOr<Envelope> envelope = DecodeEnvelope(id, record);
-  if (!envelope.ok()) return envelope.status();
-  RecoveredMessage message;
-  message.envelope = *std::move(envelope);
-
-  const std::unique_ptr<rocksdb::Iterator> done(
-      db->NewIterator(options, database_->family(Family::kDone)));
-  for (done->Seek(key); done->Valid() && done->key().starts_with(key); done->Next()) {
-    const absl::StatusOr<Final> final = DecodeFinal(done->value().ToStringView());
-    if (!final.ok()) return final.status();
-    const std::optional<IndexedKey> indexed = DecodeIndexedKey(done->key().ToStringView());
-    if (indexed) message.done_indices.push_back(indexed->index);
-  }
-  if (!done->status().ok()) return FromRocksdb(done->status(), what);
-
-  status = db->Get(options, database_->family(Family::kRetry), key, &record);
-  if (status.IsNotFound()) return message;
-  if (!status.ok()) return FromRocksdb(status, what);
-  absl::StatusOr<RetryState> retry = DecodeRetryState(record);
-  if (!retry.ok()) return retry.status();
-  message.has_retry = true;
-  message.retry = *std::move(retry);
-  return message;
-}
-
 }  // namespace mailrace::queue

@@ -127,6 +127,15 @@ void Scheduler::Remove(Job* job) {
   UpdateIdle(nexthop);
 }
 
+void Scheduler::TakeOut(Job* job, MonoTime now) {
+  assert(job->state != Job::State::kInFlight);
+  Leave(job);
+  job->state = Job::State::kInFlight;
+  job->ready_since = now;
+  ++job->nexthop->in_flight_;
+  ++counts_.in_flight;
+}
+
 void Scheduler::Defer(Job* job, MonoTime due) {
   assert(job->state == Job::State::kInFlight);
   Leave(job);

@@ -71,6 +71,7 @@ class Scheduler {
   void Unhold(Job* job, MonoTime now);     // Held -> ready.
   void MakeReady(Job* job, MonoTime now);  // Deferred -> ready (flush).
   void Remove(Job* job);                   // Any state -> gone (the operator's delete).
+  void TakeOut(Job* job, MonoTime now);    // Ready, deferred or held -> in flight, past all lines.
   // Ready -> in flight, out of turn and though its nexthop is suspended: to give it up.
   void TakeAside(Job* job);
   // All that are deferred now -> ready, the earliest due first; resumes nexthops, save

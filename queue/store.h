@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,10 +16,11 @@
 
 namespace mailrace::queue {
 
-// One message as it was found at start: what is still owed.
+// One message as it was found in the store: what is still owed.
 struct RecoveredMessage {
   Envelope envelope;
   std::vector<uint32_t> done_indices;  // Ascending.
+  std::vector<Final> done_finals;      // Parallel to it; ReadMessage and Scan alone fill it.
   bool has_retry = false;
   RetryState retry;
 };
@@ -37,6 +39,15 @@ class Store {
   // NotFound: the record is missing. DataLoss: damaged; names the file.
   virtual absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) = 0;
   virtual absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) = 0;
+
+  // What a scan met: a message, or the id of one that cannot be read and why (DataLoss).
+  using ScanVisitor = std::function<void(QueueId id, absl::StatusOr<RecoveredMessage>)>;
+  // Visits at most `limit` messages in ascending order of id, from `from` on, all as of one
+  // moment: slice by slice a queue of any size is walked in little memory while others
+  // commit. Reads no bodies, changes nothing. Gives the id to go on from, or nothing when
+  // the end was reached; messages that come and go between two slices may be missed.
+  virtual absl::StatusOr<std::optional<QueueId>> Scan(QueueId from, size_t limit,
+                                                      const ScanVisitor& visit) = 0;
 
   // Calls `found` for every message, in ascending order of id; removes body records
   // that no message owns (intakes that a crash cut short). Before any Commit.

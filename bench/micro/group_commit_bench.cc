@@ -127,6 +127,9 @@ void BM_GroupCommitAlone(benchmark::State& state) {
     absl::StatusOr<RecoveredMessage> ReadMessage(QueueId) override {
       return absl::NotFoundError("");
     }
+    absl::StatusOr<std::optional<QueueId>> Scan(QueueId, size_t, const ScanVisitor&) override {
+      return std::nullopt;
+    }
     absl::Status Recover(const std::function<void(RecoveredMessage)>&) override { return {}; }
     uint64_t highest_id() const override { return 0; }
     Stats stats() const override { return {}; }

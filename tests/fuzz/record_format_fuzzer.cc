@@ -116,19 +116,29 @@ void CheckRetryState(fuzz::FuzzInput* input) {
   state.attempts = static_cast<uint32_t>(input->Number());
   state.delay_warning_sent = input->Flag();
   state.held = input->Flag();
+  for (uint8_t attempts = input->Octet() % 24; attempts > 0; --attempts) {
+    Attempt attempt;
+    attempt.at = TakeTime(input);
+    attempt.took = absl::Milliseconds(input->Octet());
+    attempt.status.subject = input->Octet();
+    attempt.relay = input->Line();
+    attempt.text = input->Line();
+    state.Note(std::move(attempt));
+  }
   state.last_reason = input->Rest();
   const absl::StatusOr<RetryState> back = DecodeRetryState(EncodeRetryState(state));
   FUZZ_CHECK(back.ok(), state.last_reason);
   FUZZ_CHECK(back->next_attempt == state.next_attempt, state.last_reason);
   FUZZ_CHECK(back->attempts == state.attempts && back->held == state.held, state.last_reason);
   FUZZ_CHECK(back->delay_warning_sent == state.delay_warning_sent, state.last_reason);
+  FUZZ_CHECK(back->history == state.history, state.last_reason);
   FUZZ_CHECK(back->last_reason == state.last_reason.substr(0, kLastReasonOctetsMax),
              state.last_reason);
 }
 
 // The checksum is put right, so that the fields behind it are reached.
-std::string Sealed(std::string_view content) {
-  std::string record = "\1";
+std::string Sealed(std::string_view content, char version) {
+  std::string record(1, version);
   record += content;
   const uint32_t checksum = Crc32c(record);
   for (int shift = 0; shift < 32; shift += 8) record += static_cast<char>(checksum >> shift);
@@ -147,7 +157,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       CheckKeys(input.Rest());
       break;
     case 1:
-      CheckDecoding(Sealed(input.Rest()));
+      CheckDecoding(Sealed(input.Rest(), 1));
+      CheckDecoding(Sealed(input.Rest(), 2));
       break;
     case 2:
       CheckEnvelope(&input);

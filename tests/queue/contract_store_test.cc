@@ -65,6 +65,60 @@ TEST_P(StoreContractTest, SeveralSetsBecomeDurableTogether) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAre(1, 2));
 }
 
+TEST_P(StoreContractTest, AScanGoesThroughTheQueueInSlices) {
+  for (const uint64_t id : {300u, 2u, 256u, 255u, 7u}) Commit(Accepted(id));
+  WriteSet outcome;
+  outcome.PutDone(QueueId{255}, 1, Final::kExpired);
+  RetryState retry;
+  retry.attempts = 3;
+  outcome.PutRetry(QueueId{300}, retry);
+  outcome.PutRetry(QueueId{1}, retry);  // Of no message.
+  Commit(outcome);
+  std::vector<uint64_t> slices;
+  std::vector<RecoveredMessage> messages;
+  std::optional<QueueId> from = QueueId{3};
+  while (from) {
+    size_t slice = 0;
+    const auto next =
+        store_->Scan(*from, 2, [&](QueueId id, absl::StatusOr<RecoveredMessage> found) {
+          ASSERT_TRUE(found.ok()) << found.status();
+          EXPECT_EQ(found->envelope.id, id);
+          messages.push_back(*std::move(found));
+          ++slice;
+        });
+    ASSERT_TRUE(next.ok()) << next.status();
+    from = *next;
+    slices.push_back(slice);
+  }
+  EXPECT_THAT(slices, ElementsAre(2, 2));
+  ASSERT_EQ(messages.size(), 4u);
+  EXPECT_EQ(messages[0].envelope.id, QueueId{7});
+  EXPECT_FALSE(messages[0].has_retry);
+  EXPECT_THAT(messages[1].done_indices, ElementsAre(1));
+  EXPECT_THAT(messages[1].done_finals, ElementsAre(Final::kExpired));
+  EXPECT_THAT(messages[2].done_indices, IsEmpty());
+  EXPECT_EQ(messages[3].envelope.id, QueueId{300});
+  EXPECT_EQ(messages[3].retry.attempts, 3u);
+}
+
+TEST_P(StoreContractTest, AScanOfNothingEndsAtOnce) {
+  const auto visit = [](QueueId, absl::StatusOr<RecoveredMessage>) { FAIL(); };
+  EXPECT_EQ(store_->Scan(QueueId{}, 10, visit).value(), std::nullopt);
+  Commit(Accepted(5));
+  EXPECT_EQ(store_->Scan(QueueId{6}, 10, visit).value(), std::nullopt);
+}
+
+TEST_P(StoreContractTest, AMessageIsReadWithItsOutcomes) {
+  Commit(Accepted(5));
+  WriteSet outcome;
+  outcome.PutDone(QueueId{5}, 0, Final::kFailed);
+  Commit(outcome);
+  const auto found = store_->ReadMessage(QueueId{5});
+  ASSERT_TRUE(found.ok());
+  EXPECT_THAT(found->done_finals, ElementsAre(Final::kFailed));
+  EXPECT_TRUE(absl::IsNotFound(store_->ReadMessage(QueueId{4}).status()));
+}
+
 TEST_P(StoreContractTest, OutcomesAreJoinedToTheirMessage) {
   Commit(Accepted(5));
   Commit(Accepted(6));

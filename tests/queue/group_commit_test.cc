@@ -80,6 +80,9 @@ class GatedStore final : public Store {
     return absl::NotFoundError("");
   }
   absl::StatusOr<RecoveredMessage> ReadMessage(QueueId) override { return absl::NotFoundError(""); }
+  absl::StatusOr<std::optional<QueueId>> Scan(QueueId, size_t, const ScanVisitor&) override {
+    return std::nullopt;
+  }
   absl::Status Recover(const std::function<void(RecoveredMessage)>&) override {
     return absl::OkStatus();
   }

@@ -41,6 +41,18 @@ RetryState FullRetryState() {
   return state;
 }
 
+RetryState TriedState() {
+  RetryState state = FullRetryState();
+  for (int i = 0; i < 5; ++i) {
+    state.history.push_back({absl::FromUnixSeconds(1'800'000'000 + i * 300),
+                             absl::Milliseconds(1234 + i),
+                             {4, 3, static_cast<uint16_t>(i)},
+                             i < 3 ? "relay[192.0.2.1]:25" : "other[192.0.2.2]:587",
+                             i == 4 ? "host other[192.0.2.2] said: 450 later" : "again"});
+  }
+  return state;
+}
+
 void ExpectEqual(const Envelope& a, const Envelope& b) {
   EXPECT_EQ(a.id, b.id);
   EXPECT_EQ(a.arrival, b.arrival);
@@ -104,6 +116,47 @@ TEST(RecordFormat, RetryStateComesBackAsItWas) {
   EXPECT_EQ(decoded->last_reason, state.last_reason);
 }
 
+TEST(RecordFormat, AttemptsComeBackAsTheyWere) {
+  const RetryState state = TriedState();
+  const auto decoded = DecodeRetryState(EncodeRetryState(state));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->history, state.history);
+  EXPECT_EQ(decoded->last_reason, state.last_reason);
+}
+
+// What a program that knew no history wrote is read, and written, as it was.
+TEST(RecordFormat, AStateWithoutHistoryIsWrittenAsVersionOne) {
+  EXPECT_EQ(EncodeRetryState(FullRetryState()).front(), 1);
+  EXPECT_EQ(EncodeRetryState(TriedState()).front(), 2);
+}
+
+TEST(RecordFormat, RepeatedRelaysAndTextsCostNothing) {
+  RetryState state = TriedState();
+  const size_t before = EncodeRetryState(state).size();
+  state.history.push_back(state.history.back());
+  EXPECT_LE(EncodeRetryState(state).size(), before + 16);
+}
+
+TEST(RecordFormat, TheHistoryKeepsTheLatestAttemptsWithinItsBounds) {
+  RetryState state;
+  for (int i = 0; i < 100; ++i) {
+    state.Note({absl::FromUnixSeconds(i), absl::ZeroDuration(), {4, 0, 0}, "relay", "again"});
+  }
+  ASSERT_EQ(state.history.size(), kAttemptsKept);
+  EXPECT_EQ(state.history.back().at, absl::FromUnixSeconds(99));
+  for (int i = 0; i < 100; ++i) {
+    state.Note({absl::FromUnixSeconds(i),
+                absl::ZeroDuration(),
+                {4, 0, 0},
+                std::string(1000, 'r'),
+                std::to_string(i) + std::string(5000, 't') + "\n"});
+  }
+  EXPECT_LE(EncodeRetryState(state).size(), kHistoryOctetsMax + 100);
+  EXPECT_EQ(state.history.back().at, absl::FromUnixSeconds(99));
+  EXPECT_EQ(state.history.back().text.size(), kAttemptTextOctetsMax);
+  EXPECT_EQ(DecodeRetryState(EncodeRetryState(state))->history, state.history);
+}
+
 TEST(RecordFormat, InfiniteTimesComeBackInfinite) {
   for (const absl::Time time : {absl::InfiniteFuture(), absl::InfinitePast()}) {
     RetryState state;
@@ -128,7 +181,7 @@ TEST(RecordFormat, EveryFinalComesBackAsItWas) {
 }
 
 TEST(RecordFormat, EveryFlippedBitIsNoticed) {
-  const std::string records[] = {EncodeEnvelope(FullEnvelope()), EncodeRetryState(FullRetryState()),
+  const std::string records[] = {EncodeEnvelope(FullEnvelope()), EncodeRetryState(TriedState()),
                                  EncodeFinal(Final::kExpired)};
   for (size_t which = 0; which < std::size(records); ++which) {
     for (size_t bit = 0; bit < records[which].size() * 8; ++bit) {
@@ -159,7 +212,7 @@ TEST(RecordFormat, ContentThatEndsEarlyOrLateIsRefusedWhateverItsChecksum) {
     EXPECT_EQ(CodeOfEnvelope(Sealed(content.substr(0, size))), absl::StatusCode::kDataLoss) << size;
   }
   EXPECT_EQ(CodeOfEnvelope(Sealed(content + '\0')), absl::StatusCode::kDataLoss);
-  const std::string retry = EncodeRetryState(FullRetryState());
+  const std::string retry = EncodeRetryState(TriedState());
   const std::string retry_content = retry.substr(0, retry.size() - 4);
   for (size_t size = 0; size < retry_content.size(); ++size) {
     EXPECT_TRUE(absl::IsDataLoss(DecodeRetryState(Sealed(retry_content.substr(0, size))).status()));
