@@ -23,6 +23,15 @@ bool Contains(const std::vector<ReportedRecipient>& reports, uint32_t index) {
                      [index](const ReportedRecipient& r) { return r.index == index; });
 }
 
+// The operator's decision is policy: RFC 3463 X.7.0.
+constexpr EnhancedStatus kBounceStatus{5, 7, 0};
+
+std::string BounceText(std::string_view reason) {
+  std::string text = "returned to sender by the operator of the mail system";
+  if (!reason.empty()) text += fmt::format(": {}", reason);
+  return text;
+}
+
 // Stages are measured on the monotonic clock and logged by the wall clock.
 absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now() - t); }
 
@@ -48,6 +57,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   std::vector<FlightMark> marks;  // Cleared when this is durable.
   Request* next = nullptr;        // Of the same message, submitted while this was on its way.
   QueueId id() const { return id_; }
+  std::function<void()> durable;  // Somebody waits for it; may be null.
 
   void Done() override {
     ShardContext& context = *recorder_->context_;
@@ -75,6 +85,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
     if (removes) recorder_->Removed(id_);
     if (defers) recorder_->EvictDeferred(id_);
     for (std::shared_ptr<QueuedMessage>& notice : notices) recorder_->enqueue_(std::move(notice));
+    if (durable != nullptr) durable();
   }
 
  private:
@@ -120,9 +131,12 @@ void OutcomeRecorder::Proceed(Request* done) {
 }
 
 void OutcomeRecorder::Record(QueueId id, queue::WriteSet writes,
-                             std::shared_ptr<QueuedMessage> message) {
+                             std::shared_ptr<QueuedMessage> message,
+                             std::function<void()> durable) {
   auto request = std::make_unique<Request>(this, id, std::move(message));
   request->writes = std::move(writes);
+  request->urgent = durable != nullptr;
+  request->durable = std::move(durable);
   Submit(std::move(request));
 }
 
@@ -222,8 +236,7 @@ bool OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
         stats.deferred.Add();
         if (disposition.uncertain) stats.uncertain.Add();
         pass->deferred.push_back(report());
-        pass->any_deferred = true;
-        pass->deferral_text = std::move(disposition.text);
+        NoteDeferral(pass, disposition, facts.relay);
     }
   }
   if (transaction->flight().recipients > 0) {
@@ -252,6 +265,14 @@ bool OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
     Submit(std::move(request));
   }
   return delivered;
+}
+
+void OutcomeRecorder::NoteDeferral(JobPass* pass, const Disposition& disposition,
+                                   const logs::Peer& relay) {
+  pass->any_deferred = true;
+  pass->deferral_text = disposition.text;
+  pass->attempt = {context_->loop->wall(), context_->loop->now() - pass->taken, disposition.status,
+                   logs::PeerNamePort(relay), disposition.text};
 }
 
 void OutcomeRecorder::AddDelivered(JobPass* pass, Request* request) {
@@ -285,6 +306,10 @@ void OutcomeRecorder::PassFinished(std::unique_ptr<JobPass> pass) {
 }
 
 void OutcomeRecorder::Settle(std::unique_ptr<JobPass> pass) {
+  const OperatorWish* const wish = context_->wishes->Find(pass->message()->id());
+  if (wish != nullptr && wish->kind == OperatorWish::Kind::kBounce) {
+    BouncePending(pass.get(), wish->reason);
+  }
   const bool late = !pass->deferred.empty() && notifier_.DelayNoticeDue(*pass->message());
   if (!pass->failed.empty() || !pass->relayed.empty() || late) {
     context_->tasks->Spawn(NotifyAndConclude(std::move(pass)));
@@ -302,7 +327,15 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
   const bool owed = std::any_of(pass->recipients().begin(), pass->recipients().end(),
                                 [&](uint32_t index) { return message.pending(index); });
   queue::Job* job = pass->job();
-  if (!owed) {
+  const OperatorWish* const wish = context_->wishes->Find(message.id());
+  if (owed && wish != nullptr && wish->kind == OperatorWish::Kind::kBounce) {
+    // Wished while another notice of this pass was being made.
+    BouncePending(pass.get(), wish->reason);
+    if (!request->writes.empty()) Submit(std::move(request));
+    Settle(std::move(pass));
+    return;
+  }
+  if (!owed || (wish != nullptr && wish->kind == OperatorWish::Kind::kRemove)) {
     context_->scheduler->Finish(job);
   } else if (pass->unfit) {
     // Damaged in the queue: neither sent nor dropped until somebody looks (O-06).
@@ -313,31 +346,76 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     request->writes.PutRetry(message.id(), message.retry());
     message.set_has_retry();
     context_->scheduler->Hold(job);
+  } else if (wish != nullptr) {
+    if (pass->any_deferred) Charge(pass.get());
+    message.retry().held = true;
+    request->writes.PutRetry(message.id(), message.retry());
+    message.set_has_retry();
+    context_->scheduler->Hold(job);
   } else if (pass->any_deferred) {
-    const absl::Time wall = context_->loop->wall();
-    queue::RetryState& retry = message.retry();
-    ++retry.attempts;
-    const queue::RetrySchedule& schedule = context_->settings->retry;
-    retry.next_attempt =
-        schedule.NextAttempt(context_->ages->Arrival(message.envelope(), schedule), wall);
-    retry.last_reason = pass->deferral_text.substr(0, 1024);
-    request->writes.PutRetry(message.id(), retry);
+    Charge(pass.get());
+    request->writes.PutRetry(message.id(), message.retry());
     message.set_has_retry();
     request->defers = true;
-    context_->scheduler->Defer(job, context_->loop->now() + (retry.next_attempt - wall));
+    context_->scheduler->Defer(
+        job, context_->loop->now() + (message.retry().next_attempt - context_->loop->wall()));
   } else {
     context_->scheduler->Release(job, context_->loop->now());
   }
   // A deferral, and a rate delay that begins with the job's end, are new deadlines.
   context_->rearm();
-  if (message.pending_count() == 0) {
+  const bool unwanted = wish != nullptr && EndWish(message.id());
+  if (message.pending_count() == 0 || unwanted) {
     AddRemoval(&message, request.get());
     // Jobs that a reload left without recipients have nothing to wait for any more.
     context_->scheduler->ForEachOf(message.id(), [this](queue::Job* other) {
       if (other->state != queue::Job::State::kInFlight) context_->scheduler->Remove(other);
     });
   }
+  request->durable = std::move(pass->recorded);
+  request->urgent = request->durable != nullptr;
   if (!request->writes.empty()) Submit(std::move(request));
+}
+
+// An attempt that was made and ended in a deferral.
+void OutcomeRecorder::Charge(JobPass* pass) {
+  queue::RetryState& retry = pass->message()->retry();
+  ++retry.attempts;
+  const queue::RetrySchedule& schedule = context_->settings->retry;
+  retry.next_attempt = schedule.NextAttempt(
+      context_->ages->Arrival(pass->message()->envelope(), schedule), context_->loop->wall());
+  retry.last_reason = pass->deferral_text.substr(0, queue::kLastReasonOctetsMax);
+  retry.Note(std::move(pass->attempt));
+}
+
+// Once nothing of the message is in flight any more, what an operator wanted of it is
+// fulfilled. True if that was its removal.
+bool OutcomeRecorder::EndWish(QueueId id) {
+  bool in_flight = false;
+  context_->scheduler->ForEachOf(id, [&in_flight](queue::Job* job) {
+    in_flight = in_flight || job->state == queue::Job::State::kInFlight;
+  });
+  if (in_flight) return false;
+  const bool remove = context_->wishes->Find(id)->kind == OperatorWish::Kind::kRemove;
+  context_->wishes->Forget(id);
+  return remove;
+}
+
+void OutcomeRecorder::BouncePending(JobPass* pass, std::string_view reason) {
+  const QueuedMessage& message = *pass->message();
+  const std::string text = BounceText(reason);
+  for (const uint32_t index : pass->recipients()) {
+    const bool delivered =
+        std::find(pass->delivered.begin(), pass->delivered.end(), index) != pass->delivered.end();
+    if (!message.pending(index) || delivered || Contains(pass->failed, index) ||
+        Contains(pass->relayed, index)) {
+      continue;
+    }
+    context_->stats->failed.Add();
+    pass->failed.push_back({index, kBounceStatus, text});
+  }
+  std::erase_if(pass->deferred,
+                [pass](const ReportedRecipient& r) { return Contains(pass->failed, r.index); });
 }
 
 void OutcomeRecorder::ExpirePending(JobPass* pass) {
@@ -433,8 +511,8 @@ void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& 
   pass->deferral_text = trouble.text;
   if (context_->ages->Expired(message.envelope(), context_->settings->retry)) {
     ExpirePending(pass.get());
-  } else {
-    pass->any_deferred = context_->settings->limits.failed_cohort_limit <= 0;
+  } else if (context_->settings->limits.failed_cohort_limit <= 0) {
+    NoteDeferral(pass.get(), disposition, facts.relay);
   }
   // Uncharged unless `any_deferred`.
   Settle(std::move(pass));
@@ -456,6 +534,13 @@ void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus s
     pass->failed.push_back({index, status, text});
   }
   Settle(std::move(pass));
+}
+
+void OutcomeRecorder::PassBounced(std::unique_ptr<JobPass> pass, std::string_view reason) {
+  const queue::Envelope& envelope = pass->message()->envelope();
+  context_->logger->Info("postsuper",
+                         logs::ForceExpiredLine(envelope.id.ToString(), envelope.reverse_path));
+  PassFailed(std::move(pass), kBounceStatus, BounceText(reason));
 }
 
 void OutcomeRecorder::Removed(QueueId id) {

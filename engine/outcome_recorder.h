@@ -60,11 +60,16 @@ class OutcomeRecorder {
   // destination was dead).
   void PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status, const std::string& text);
 
+  // The same by an operator's wish; `reason` may be empty.
+  void PassBounced(std::unique_ptr<JobPass> pass, std::string_view reason);
+
   // An operator's wish about a message, or the end of an intake that was given up: made
-  // durable like an outcome, and tried again while the disk is full.
+  // durable like an outcome, and tried again while the disk is full. `durable`, if given,
+  // is called then: somebody waits for it.
   // `message` stays in memory until then: nobody may read from the disk what is not there
   // yet. Null only where there is nothing to read.
-  void Record(QueueId id, queue::WriteSet writes, std::shared_ptr<QueuedMessage> message);
+  void Record(QueueId id, queue::WriteSet writes, std::shared_ptr<QueuedMessage> message,
+              std::function<void()> durable = nullptr);
 
   // The message waits where nobody tries it (its destination is suspended): if it is late
   // and its sender has not been told, it is told now, `why` being the reason.
@@ -92,6 +97,10 @@ class OutcomeRecorder {
   void Settle(std::unique_ptr<JobPass> pass);
   Task<void> NotifyAndConclude(std::unique_ptr<JobPass> pass);
   void AddFailed(JobPass* pass, Request* request);
+  void BouncePending(JobPass* pass, std::string_view reason);
+  void NoteDeferral(JobPass* pass, const Disposition& disposition, const logs::Peer& relay);
+  void Charge(JobPass* pass);
+  bool EndWish(QueueId id);
   void Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request);
   void EvictDeferred(QueueId id);
   void Removed(QueueId id);

@@ -38,6 +38,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
       expiry_sweep_(&context_, &memory_, &recorder_,
                     [this](queue::Job* job) { return BeginPass(job); }),
       delay_watch_(&context_, &memory_, &recorder_),
+      operations_(&context_, &memory_, &recorder_),
       tick_([this] { Tick(); }) {
   scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   context_.scheduler = &scheduler_;
@@ -46,6 +47,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.ages = &ages_;
   context_.stats = &stats_;
   context_.tls_sessions = &tls_sessions_;
+  context_.wishes = &wishes_;
   context_.rearm = [this] { ArmTick(); };
   context_.destination_died = [this] { expiry_sweep_.Start(); };
   delay_watch_.Arm();
@@ -277,7 +279,9 @@ void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage
     context_.logger->Log(Severity::kError, "qmgr",
                          fmt::format("{}: cannot be read, message is held: {}", job->id.ToString(),
                                      found.status().ToString()));
+    const QueueId id = job->id;
     scheduler_.Hold(job);
+    operations_.AfterFailedLoad(id);
   }
   // Others may have waited for one load less.
   Pump(nexthop);
@@ -299,87 +303,6 @@ void Shard::Tick() {
 void Shard::Flush() {
   scheduler_.FlushAll(context_.loop->now());
   ArmTick();
-}
-
-bool Shard::Hold(QueueId id) {
-  bool changed = false;
-  scheduler_.ForEachOf(id, [this, &changed](queue::Job* job) {
-    if (job->state == queue::Job::State::kHeld || job->state == queue::Job::State::kInFlight) {
-      return;
-    }
-    scheduler_.Hold(job);
-    changed = true;
-  });
-  if (changed) RecordHold(id);
-  return changed;
-}
-
-bool Shard::Unhold(QueueId id) {
-  bool changed = false;
-  scheduler_.ForEachOf(id, [this, &changed](queue::Job* job) {
-    if (job->state != queue::Job::State::kHeld) return;
-    scheduler_.Unhold(job, context_.loop->now());
-    changed = true;
-  });
-  if (changed) RecordHold(id);
-  return changed;
-}
-
-bool Shard::Remove(QueueId id) {
-  bool in_delivery = false;
-  bool found = false;
-  scheduler_.ForEachOf(id, [&](queue::Job* job) {
-    found = true;
-    in_delivery = in_delivery || job->state == queue::Job::State::kInFlight;
-  });
-  if (!found || in_delivery) return false;
-  scheduler_.ForEachOf(id, [this](queue::Job* job) { scheduler_.Remove(job); });
-  WithMessage(id, [this, id](const std::shared_ptr<QueuedMessage>& message) {
-    queue::WriteSet writes;
-    writes.RemoveMessage(id, message->envelope().chunks, message->done_indices(),
-                         message->has_retry());
-    recorder_.Record(id, std::move(writes), message);
-    context_.logger->Info("qmgr", logs::RemovedLine(id.ToString()));
-  });
-  return true;
-}
-
-// Whoever changes a message's records does it by the one object that all share, which is
-// read from the disk only when nothing of it is on its way there.
-void Shard::WithMessage(QueueId id,
-                        std::function<void(const std::shared_ptr<QueuedMessage>&)> change) {
-  if (const std::shared_ptr<QueuedMessage> message = memory_.Find(id)) {
-    change(message);
-    return;
-  }
-  memory_.Load(id, [this, id, change](absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
-    if (found.ok()) {
-      change(*found);
-      return;
-    }
-    // A body that cannot be read must not keep its message from being removed. Nobody
-    // else will have this object, and nothing else is known of the message.
-    context_.reader->ReadMessage(id, [change](absl::StatusOr<queue::RecoveredMessage> envelope) {
-      if (envelope.ok()) change(std::make_shared<QueuedMessage>(*std::move(envelope)));
-    });
-  });
-}
-
-// Held survives a restart; what else is known of the retries is kept.
-void Shard::RecordHold(QueueId id) {
-  WithMessage(id, [this, id](const std::shared_ptr<QueuedMessage>& message) {
-    // Meanwhile it may have ended.
-    if (scheduler_.Find(id) == nullptr) return;
-    // As it is now: while the disk was read the operator may have changed his mind.
-    message->retry().held = false;
-    scheduler_.ForEachOf(id, [&message](queue::Job* job) {
-      message->retry().held = message->retry().held || job->state == queue::Job::State::kHeld;
-    });
-    message->set_has_retry();
-    queue::WriteSet writes;
-    writes.PutRetry(id, message->retry());
-    recorder_.Record(id, std::move(writes), message);
-  });
 }
 
 void Shard::Reload(std::shared_ptr<const Settings> settings) {

@@ -21,6 +21,7 @@
 #include "engine/outcome_recorder.h"
 #include "engine/queued_message.h"
 #include "engine/shard_context.h"
+#include "engine/shard_operations.h"
 #include "engine/shard_stats.h"
 #include "engine/tls_session_cache.h"
 #include "queue/scheduler.h"
@@ -56,12 +57,12 @@ class Shard final : public Acceptor, private JobFeed {
 
   // All deferred mail becomes due now, suspended destinations are tried again.
   void Flush();
-  // An operator's wish about one message; false if it is not here, or in delivery just
-  // now. Held mail is not tried until it is released; removed mail is gone without a
-  // notice.
-  bool Hold(QueueId id);
-  bool Unhold(QueueId id);
-  bool Remove(QueueId id);
+  // What an operator may do to messages and destinations.
+  ShardOperations& operations() { return operations_; }
+  // The same in short; true if it is done now, see OperationResult.
+  bool Hold(QueueId id) { return Operate(id, Operation::Kind::kHold); }
+  bool Unhold(QueueId id) { return Operate(id, Operation::Kind::kRelease); }
+  bool Remove(QueueId id) { return Operate(id, Operation::Kind::kRemove); }
   // From now on works by `settings`; sessions of the old ones end after what they do.
   void Reload(std::shared_ptr<const Settings> settings);
 
@@ -90,8 +91,9 @@ class Shard final : public Acceptor, private JobFeed {
   void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);
   void Pump(queue::NexthopQueue* nexthop);
   void PumpAll();
-  void WithMessage(QueueId id, std::function<void(const std::shared_ptr<QueuedMessage>&)> change);
-  void RecordHold(QueueId id);
+  bool Operate(QueueId id, Operation::Kind kind) {
+    return operations_.Apply(id, {kind, ""}, nullptr) == OperationResult::kDone;
+  }
   void ForgetIdleDestinations();
   void TryDeadDestinations();
   void Tick();
@@ -109,9 +111,11 @@ class Shard final : public Acceptor, private JobFeed {
   TaskScope tasks_;
   QueueIdSource ids_;
   MailAge ages_;
+  OperatorWishes wishes_;
   OutcomeRecorder recorder_;
   ExpirySweep expiry_sweep_;
   DelayWatch delay_watch_;
+  ShardOperations operations_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
   CallbackTimer tick_;
   bool draining_ = false;

@@ -13,6 +13,7 @@
 #include "engine/content_reader.h"
 #include "engine/flight_journal.h"
 #include "engine/mail_age.h"
+#include "engine/operator_wishes.h"
 #include "engine/queue_id_source.h"
 #include "engine/settings.h"
 #include "engine/shard_credentials.h"
@@ -55,6 +56,7 @@ struct ShardContext {
   MailAge* ages = nullptr;
   ShardStats* stats = nullptr;
   TlsSessionCache* tls_sessions = nullptr;
+  OperatorWishes* wishes = nullptr;
   // The shard stops: no further address is tried, no session begun.
   bool cancelled = false;
   // The scheduler's next deadline may have come nearer.

@@ -134,7 +134,7 @@ Json AtStartJson(const PossibleDuplicates& found) {
   return {{"recipients", found.recipients}, {"exact", found.exact}, {"ids", std::move(ids)}};
 }
 
-struct JobFacts {
+struct ListedJob {
   QueueId id;
   std::string nexthop;
   std::string state;
@@ -143,8 +143,8 @@ struct JobFacts {
   std::string waits_for;
 };
 
-JobFacts FactsOf(const queue::Job& job, MonoTime now) {
-  JobFacts facts;
+ListedJob FactsOf(const queue::Job& job, MonoTime now) {
+  ListedJob facts;
   facts.id = job.id;
   facts.nexthop = job.nexthop->name();
   facts.recipients = job.recipients;
@@ -172,7 +172,7 @@ JobFacts FactsOf(const queue::Job& job, MonoTime now) {
   return facts;
 }
 
-Json MessageJson(const JobFacts& facts, const queue::RecoveredMessage& found, absl::Time now) {
+Json MessageJson(const ListedJob& facts, const queue::RecoveredMessage& found, absl::Time now) {
   const queue::Envelope& envelope = found.envelope;
   Json json = {
       {"queue_id", facts.id.ToString()},   {"queue_name", facts.state},
@@ -302,8 +302,8 @@ Task<void> EngineControl::List(std::string id, transport::Stream* stream) {
     Say(stream, {{"error", fmt::format("'{}' is not a queue id", id)}});
     co_return;
   }
-  std::function<std::vector<JobFacts>(ShardRuntime*)> ask = [wanted](ShardRuntime* runtime) {
-    std::vector<JobFacts> jobs;
+  std::function<std::vector<ListedJob>(ShardRuntime*)> ask = [wanted](ShardRuntime* runtime) {
+    std::vector<ListedJob> jobs;
     const MonoTime now = runtime->ring->loop().now();
     queue::Scheduler& scheduler = runtime->shard->scheduler();
     if (wanted) {
@@ -313,17 +313,17 @@ Task<void> EngineControl::List(std::string id, transport::Stream* stream) {
     }
     return jobs;
   };
-  std::vector<std::vector<JobFacts>> found =
-      co_await Gather<std::vector<JobFacts>>(parts_.shards, loop, ask);
-  std::vector<JobFacts> jobs;
-  for (std::vector<JobFacts>& some : found) {
+  std::vector<std::vector<ListedJob>> found =
+      co_await Gather<std::vector<ListedJob>>(parts_.shards, loop, ask);
+  std::vector<ListedJob> jobs;
+  for (std::vector<ListedJob>& some : found) {
     jobs.insert(jobs.end(), std::make_move_iterator(some.begin()),
                 std::make_move_iterator(some.end()));
   }
   std::sort(jobs.begin(), jobs.end(),
-            [](const JobFacts& a, const JobFacts& b) { return a.id < b.id; });
+            [](const ListedJob& a, const ListedJob& b) { return a.id < b.id; });
   ShardStoreReader reader(parts_.store_reader, (*parts_.shards)[0]->post());
-  for (const JobFacts& job : jobs) {
+  for (const ListedJob& job : jobs) {
     OneShot<absl::StatusOr<queue::RecoveredMessage>> answer(loop);
     reader.ReadMessage(job.id, [&answer](absl::StatusOr<queue::RecoveredMessage> message) {
       answer.Set(std::move(message));

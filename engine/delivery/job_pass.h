@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -90,6 +91,8 @@ class JobPass {
   bool any_untried = false;
   bool unfit = false;  // The stored content must not be sent.
   std::string deferral_text;
+  queue::Attempt attempt;          // The deferral, for the message's history.
+  std::function<void()> recorded;  // Called when what the pass brought is durable; or null.
 
   // Of transactions that the server took or may have taken, until their record is durable.
   std::vector<FlightMark> marks;

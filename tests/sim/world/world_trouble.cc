@@ -248,7 +248,14 @@ void SimWorld::Operate() {
         if (Chance(30)) host_->shard(shard).Unhold(id);
         break;
       case 1:
-        if (Chance(5) && host_->shard(shard).Remove(id)) {
+        if (Chance(5)) {
+          // In delivery it goes when its attempt ends, unless that delivers it.
+          const engine::OperationResult result = host_->shard(shard).operations().Apply(
+              id, {engine::Operation::Kind::kRemove, ""}, nullptr);
+          if (result != engine::OperationResult::kDone &&
+              result != engine::OperationResult::kAfterAttempt) {
+            break;
+          }
           ++facts_.removed;
           ledger_.Removed(id);
         }

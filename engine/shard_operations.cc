@@ -1,0 +1,314 @@
+#include "engine/shard_operations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/sync.h"
+#include "engine/logs/log_lines.h"
+#include "fmt/format.h"
+
+namespace mailrace::engine {
+
+namespace {
+
+using queue::Job;
+
+// Lines about the operator's doing, in the words and under the name of Postfix's tool.
+constexpr std::string_view kService = "postsuper";
+// While more messages are being read back than may be.
+constexpr absl::Duration kLoadPause = absl::Milliseconds(10);
+
+ShardOperations::Durable Take(ShardOperations::Durable* durable) {
+  return std::exchange(*durable, nullptr);
+}
+
+void Call(ShardOperations::Durable* durable, const absl::Status& status) {
+  if (*durable != nullptr) Take(durable)(status);
+}
+
+}  // namespace
+
+OperationResult ShardOperations::Apply(QueueId id, const Operation& operation, Durable durable) {
+  OperationResult result = OperationResult::kNotHere;
+  if (context_->scheduler->Find(id) != nullptr) {
+    switch (operation.kind) {
+      case Operation::Kind::kHold:
+        result = Hold(id, &durable);
+        break;
+      case Operation::Kind::kRelease:
+        result = Release(id, &durable);
+        break;
+      case Operation::Kind::kFlush:
+        result = Flush(id);
+        break;
+      case Operation::Kind::kRemove:
+        result = Remove(id, &durable);
+        break;
+      case Operation::Kind::kBounce:
+        result = Bounce(id, operation.reason, &durable);
+        break;
+    }
+  }
+  Call(&durable, absl::OkStatus());  // Nothing to wait for, or given to who calls it later.
+  return result;
+}
+
+// Notes the wish if a job is in flight.
+bool ShardOperations::Wish(QueueId id, OperatorWish::Kind kind, const std::string& reason) {
+  bool in_flight = false;
+  context_->scheduler->ForEachOf(
+      id, [&in_flight](Job* job) { in_flight = in_flight || job->state == Job::State::kInFlight; });
+  if (in_flight) context_->wishes->Set(id, {kind, reason});
+  return in_flight;
+}
+
+OperationResult ShardOperations::Hold(QueueId id, Durable* durable) {
+  bool changed = false;
+  context_->scheduler->ForEachOf(id, [this, &changed](Job* job) {
+    if (job->state == Job::State::kHeld || job->state == Job::State::kInFlight) return;
+    context_->scheduler->Hold(job);
+    changed = true;
+  });
+  const bool in_flight = Wish(id, OperatorWish::Kind::kHold, "");
+  if (changed) {
+    Log(id, "placed on hold");
+    RecordHold(id, Take(durable));
+  }
+  if (in_flight) return OperationResult::kAfterAttempt;
+  return changed ? OperationResult::kDone : OperationResult::kUnchanged;
+}
+
+OperationResult ShardOperations::Release(QueueId id, Durable* durable) {
+  const MonoTime now = context_->loop->now();
+  bool changed = false;
+  if (const OperatorWish* wish = context_->wishes->Find(id);
+      wish != nullptr && wish->kind == OperatorWish::Kind::kHold) {
+    changed = context_->wishes->Forget(id);
+  }
+  context_->scheduler->ForEachOf(id, [this, &changed, now](Job* job) {
+    if (job->state != Job::State::kHeld) return;
+    context_->scheduler->Unhold(job, now);
+    changed = true;
+  });
+  if (!changed) return OperationResult::kUnchanged;
+  Log(id, "released from hold");
+  RecordHold(id, Take(durable));
+  return OperationResult::kDone;
+}
+
+OperationResult ShardOperations::Flush(QueueId id) {
+  const MonoTime now = context_->loop->now();
+  bool changed = false;
+  bool suspended = false;
+  context_->scheduler->ForEachOf(id, [&](Job* job) {
+    if (job->state != Job::State::kDeferred && job->state != Job::State::kReady) return;
+    // A dead destination is tried again; one that an operator suspended is not.
+    queue::NexthopQueue* const nexthop = job->nexthop;
+    if (nexthop->suspended_until().infinite()) {
+      suspended = true;
+      return;
+    }
+    if (nexthop->suspended(now)) {
+      nexthop->Resume();
+      changed = true;
+    }
+    if (job->state != Job::State::kDeferred) return;
+    context_->scheduler->MakeReady(job, now);
+    changed = true;
+  });
+  if (changed) context_->rearm();
+  if (changed) return OperationResult::kDone;
+  return suspended ? OperationResult::kSuspended : OperationResult::kUnchanged;
+}
+
+OperationResult ShardOperations::Remove(QueueId id, Durable* durable) {
+  const bool in_flight = Wish(id, OperatorWish::Kind::kRemove, "");
+  context_->scheduler->ForEachOf(id, [this](Job* job) {
+    if (job->state != Job::State::kInFlight) context_->scheduler->Remove(job);
+  });
+  // The last attempt that ends takes the records with it.
+  if (in_flight) return OperationResult::kAfterAttempt;
+  context_->wishes->Forget(id);
+  WithMessage(id, Take(durable), [this, id](const Shared& message, Durable tell) {
+    queue::WriteSet writes;
+    writes.RemoveMessage(id, message->envelope().chunks, message->done_indices(),
+                         message->has_retry());
+    recorder_->Record(id, std::move(writes), message, [this, id, tell = std::move(tell)]() mutable {
+      if (context_->flights != nullptr) context_->flights->Forget(id);
+      context_->stats->removed_messages.Add();
+      context_->logger->Info(kService, logs::RemovedLine(id.ToString()));
+      Call(&tell, absl::OkStatus());
+    });
+  });
+  return OperationResult::kDone;
+}
+
+OperationResult ShardOperations::Bounce(QueueId id, const std::string& reason, Durable* durable) {
+  const bool in_flight = Wish(id, OperatorWish::Kind::kBounce, reason);
+  // One attempt stands for all: the sender gets one notice.
+  Job* first = nullptr;
+  context_->scheduler->ForEachOf(id, [this, &first](Job* job) {
+    if (job->state == Job::State::kInFlight) return;
+    if (first == nullptr) {
+      first = job;
+    } else {
+      context_->scheduler->Remove(job);
+    }
+  });
+  if (first != nullptr) {
+    context_->scheduler->TakeOut(first, context_->loop->now());
+    context_->tasks->Spawn(BounceTask(first, reason, Take(durable)));
+  }
+  return in_flight ? OperationResult::kAfterAttempt : OperationResult::kDone;
+}
+
+Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable durable) {
+  const QueueId id = job->id;
+  std::shared_ptr<QueuedMessage> message = memory_->Find(id);
+  if (message == nullptr) {
+    while (!memory_->may_load()) {
+      co_await SleepUntil(context_->loop, context_->loop->now() + kLoadPause);
+    }
+    message = memory_->Find(id);
+  }
+  if (message == nullptr) {
+    OneShot<absl::StatusOr<std::shared_ptr<QueuedMessage>>> answer(context_->loop);
+    memory_->Load(id, [&answer](absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
+      answer.Set(std::move(found));
+    });
+    absl::StatusOr<std::shared_ptr<QueuedMessage>> found = co_await answer;
+    if (!found.ok()) {
+      context_->scheduler->Hold(job);
+      context_->logger->Warning(kService, fmt::format("{}: cannot be bounced, message is held: {}",
+                                                      id.ToString(), found.status().ToString()));
+      Call(&durable, found.status());
+      co_return;
+    }
+    message = *std::move(found);
+  }
+  std::vector<uint32_t> recipients;
+  for (uint32_t i = 0; i < message->envelope().recipients.size(); ++i) {
+    if (message->pending(i) && !message->taken(i)) recipients.push_back(i);
+  }
+  if (recipients.empty()) {
+    context_->scheduler->Finish(job);
+    Call(&durable, absl::OkStatus());
+    co_return;
+  }
+  auto pass = std::make_unique<JobPass>(job, std::move(message), std::move(recipients),
+                                        context_->settings->limits.recipient_limit, context_->loop,
+                                        context_->reader);
+  pass->taken = context_->loop->now();
+  pass->recorded = [tell = std::move(durable)]() mutable { Call(&tell, absl::OkStatus()); };
+  recorder_->PassBounced(std::move(pass), reason);
+}
+
+// Whoever changes a message's records does it by the one object that all share, which is
+// read from the disk only when nothing of it is on its way there.
+void ShardOperations::WithMessage(QueueId id, Durable durable, Change change) {
+  if (const Shared message = memory_->Find(id)) {
+    change(message, std::move(durable));
+    return;
+  }
+  memory_->Load(id, [this, id, change, durable](absl::StatusOr<Shared> found) {
+    if (found.ok()) {
+      change(*found, durable);
+      return;
+    }
+    // A body that cannot be read must not keep its message from being removed. Nobody
+    // else will have this object, and nothing else is known of the message.
+    context_->reader->ReadMessage(id, [this, id, change, tell = durable](
+                                          absl::StatusOr<queue::RecoveredMessage> found) mutable {
+      if (found.ok()) {
+        change(std::make_shared<QueuedMessage>(*std::move(found)), std::move(tell));
+        return;
+      }
+      // Its records stay as they are: the next start finds it again.
+      context_->logger->Warning(kService, fmt::format("{}: cannot be changed: {}", id.ToString(),
+                                                      found.status().ToString()));
+      Call(&tell, absl::Status(found.status()));
+    });
+  });
+}
+
+// Held survives a restart; what else is known of the retries is kept.
+void ShardOperations::RecordHold(QueueId id, Durable durable) {
+  WithMessage(id, std::move(durable), [this, id](const Shared& message, Durable tell) {
+    // Meanwhile it may have ended.
+    if (context_->scheduler->Find(id) == nullptr) {
+      Call(&tell, absl::OkStatus());
+      return;
+    }
+    // As it is now: while the disk was read the operator may have changed his mind.
+    queue::RetryState& retry = message->retry();
+    retry.held = false;
+    context_->scheduler->ForEachOf(
+        id, [&retry](Job* job) { retry.held = retry.held || job->state == Job::State::kHeld; });
+    message->set_has_retry();
+    queue::WriteSet writes;
+    writes.PutRetry(id, retry);
+    recorder_->Record(id, std::move(writes), message,
+                      [tell = std::move(tell)]() mutable { Call(&tell, absl::OkStatus()); });
+  });
+}
+
+void ShardOperations::AfterFailedLoad(QueueId id) {
+  const OperatorWish* const wish = context_->wishes->Find(id);
+  if (wish == nullptr) return;
+  const bool remove = wish->kind == OperatorWish::Kind::kRemove;
+  context_->wishes->Forget(id);
+  if (remove) Apply(id, {Operation::Kind::kRemove, ""}, nullptr);
+}
+
+std::vector<JobFacts> ShardOperations::Look(QueueId id) const {
+  std::vector<JobFacts> all;
+  const MonoTime now = context_->loop->now();
+  context_->scheduler->ForEachOf(id, [&](Job* job) {
+    JobFacts& facts = all.emplace_back();
+    const queue::NexthopQueue& nexthop = *job->nexthop;
+    facts.nexthop = nexthop.name();
+    facts.suspended_by_operator = nexthop.suspended_until().infinite();
+    switch (job->state) {
+      case Job::State::kDeferred:
+        facts.due_in = job->due.infinite() ? absl::InfiniteDuration() : job->due - now;
+        break;
+      case Job::State::kHeld:
+        facts.state = JobFacts::State::kHeld;
+        return;
+      case Job::State::kInFlight:
+        facts.state = JobFacts::State::kActive;
+        facts.in_delivery = true;
+        return;
+      case Job::State::kReady:
+        if (!nexthop.suspended(now)) facts.state = JobFacts::State::kActive;
+        break;
+    }
+    // As an operator sees it, what waits for its destination is deferred.
+    if (!nexthop.suspended(now)) return;
+    facts.waits_for = nexthop.suspend_reason();
+    const absl::Duration until =
+        facts.suspended_by_operator ? absl::InfiniteDuration() : nexthop.suspended_until() - now;
+    facts.due_in = std::max(facts.due_in, until);
+  });
+  return all;
+}
+
+bool ShardOperations::Suspend(std::string_view name, std::string reason) {
+  queue::NexthopQueue* const nexthop = context_->scheduler->Nexthop(name);
+  if (nexthop->suspended_until().infinite()) return false;
+  nexthop->Suspend(MonoTime::Infinite(), std::move(reason));
+  return true;
+}
+
+bool ShardOperations::Resume(std::string_view name) {
+  queue::NexthopQueue* const nexthop = context_->scheduler->FindNexthop(name);
+  if (nexthop == nullptr || !nexthop->suspended_until().infinite()) return false;
+  nexthop->Resume();
+  return true;
+}
+
+void ShardOperations::Log(QueueId id, std::string_view what) const {
+  context_->logger->Info(kService, fmt::format("{}: {}", id.ToString(), what));
+}
+
+}  // namespace mailrace::engine
