@@ -33,11 +33,12 @@ rocksdb::DBOptions MakeDbOptions(const RocksdbStoreOptions& options, const Datab
   rocksdb::DBOptions db;
   db.env = env;
   db.create_if_missing = mode.create;
-  db.create_missing_column_families = mode.create || mode.complete || mode.salvage;
+  db.create_missing_column_families =
+      mode.create || mode.complete || (mode.salvage && !mode.read_only);
   db.wal_recovery_mode = mode.wal_recovery_mode;
   // A refused start must not rewrite what it refused; and a restart is quicker.
   db.avoid_flush_during_recovery = !mode.salvage;
-  db.paranoid_checks = true;
+  db.paranoid_checks = !(mode.read_only && mode.salvage);
   // Notices a whole log that is gone while newer ones are there. Never together with
   // DB::SyncWAL, which 7.8 gets wrong; every write here syncs by itself.
   db.track_and_verify_wals_in_manifest = !mode.salvage;
@@ -132,13 +133,20 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   database->info_log_ = std::make_shared<RocksdbInfoLog>(options.logger);
   database->events_ = std::make_shared<RocksdbEvents>(options.logger);
   rocksdb::DBOptions db_options = MakeDbOptions(options, mode, env);
-  db_options.create_missing_column_families |= IsOfOlderFormat(path, db_options);
+  const bool older = IsOfOlderFormat(path, db_options);
+  if (!mode.read_only) db_options.create_missing_column_families |= older;
   db_options.info_log = database->info_log_;
   db_options.listeners.push_back(database->events_);
 
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  std::vector<rocksdb::ColumnFamilyDescriptor> families = MakeFamilies(options);
+  if (mode.read_only && older) {
+    families.erase(families.begin() + 1 + kFamiliesAtFirst, families.end());
+  }
   const rocksdb::Status status =
-      rocksdb::DB::Open(db_options, path, MakeFamilies(options), &handles, &database->db_);
+      mode.read_only
+          ? rocksdb::DB::OpenForReadOnly(db_options, path, families, &handles, &database->db_)
+          : rocksdb::DB::Open(db_options, path, families, &handles, &database->db_);
   database->damage_ = database->info_log_->damage();
   if (!status.ok()) {
     std::string what = path;
@@ -192,7 +200,7 @@ absl::Status Database::Verify() { return FromRocksdb(db_->VerifyChecksum(), db_-
 Database::~Database() {
   if (db_ == nullptr) return;
   for (rocksdb::ColumnFamilyHandle* handle : families_) {
-    db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+    if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
   }
   db_->Close().PermitUncheckedError();  // Everything that counts was synced when it was written.
   delete db_;

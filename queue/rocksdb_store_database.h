@@ -24,6 +24,8 @@ struct DatabaseMode {
   bool complete = false;
   // Take what can be read and write it anew, so that the damaged logs can go.
   bool salvage = false;
+  // Change nothing, not even what recovery would. With salvage: what can be read.
+  bool read_only = false;
   rocksdb::WALRecoveryMode wal_recovery_mode =
       rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
 };
@@ -44,6 +46,7 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   rocksdb::DB* db() const { return db_; }
+  // Null for a family that a queue of an older format, opened to read only, has not.
   rocksdb::ColumnFamilyHandle* family(Family family) const {
     return families_[1 + static_cast<size_t>(family)];
   }

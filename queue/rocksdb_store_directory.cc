@@ -67,17 +67,22 @@ absl::Status MakeOrCheck(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status InUse(const std::string& directory, int lock) {
+  char holder[32] = {};
+  const ssize_t size = ::pread(lock, holder, sizeof(holder) - 1, 0);
+  return absl::FailedPreconditionError(
+      fmt::format("queue directory {} is in use by another instance (process {})", directory,
+                  size > 0 ? std::string_view(holder, size) : "unknown"));
+}
+
 absl::StatusOr<int> TakeLock(const std::string& directory) {
   const std::string path = directory + "/lock";
   const int lock = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock < 0) return FromErrno(errno, "open", errno == EROFS ? directory : path);
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    char holder[32] = {};
-    const ssize_t size = ::pread(lock, holder, sizeof(holder) - 1, 0);
+    const absl::Status in_use = InUse(directory, lock);
     ::close(lock);
-    return absl::FailedPreconditionError(
-        fmt::format("queue directory {} is in use by another instance (process {})", directory,
-                    size > 0 ? std::string_view(holder, size) : "unknown"));
+    return in_use;
   }
   // For whoever is refused. It does not matter if this fails (a full disk).
   const std::string pid = fmt::format("{}", ::getpid());
@@ -109,6 +114,26 @@ absl::StatusOr<std::unique_ptr<StoreDirectory>> StoreDirectory::Open(const std::
   status = MakeOrCheck(directory->database_path());
   if (!status.ok()) return status;
   return directory;
+}
+
+absl::StatusOr<std::unique_ptr<StoreDirectory>> StoreDirectory::OpenToRead(
+    const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path + "/queue", error)) {
+    return absl::NotFoundError(fmt::format("{} holds no queue", path));
+  }
+  const std::string name = path + "/lock";
+  int lock = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  if (lock < 0 && errno != ENOENT) return FromErrno(errno, "open", name);
+  // Without a lock file no instance ever was here: a copy.
+  if (lock < 0) lock = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock < 0) return FromErrno(errno, "open", path);
+  if (::flock(lock, LOCK_SH | LOCK_NB) != 0) {
+    const absl::Status in_use = InUse(path, lock);
+    ::close(lock);
+    return in_use;
+  }
+  return std::unique_ptr<StoreDirectory>(new StoreDirectory(path, lock));
 }
 
 StoreDirectory::~StoreDirectory() { ::close(lock_); }

@@ -25,6 +25,9 @@ class StoreDirectory {
   // directory of another owner, one that group or others can write to, a read-only file
   // system and a queue that a process uses (this one too).
   static absl::StatusOr<std::unique_ptr<StoreDirectory>> Open(const std::string& path);
+  // For looking only: makes and writes nothing. Others may look too, nobody may use the
+  // queue meanwhile. NotFound: there is no queue.
+  static absl::StatusOr<std::unique_ptr<StoreDirectory>> OpenToRead(const std::string& path);
   ~StoreDirectory();
   StoreDirectory(const StoreDirectory&) = delete;
   StoreDirectory& operator=(const StoreDirectory&) = delete;
