@@ -34,6 +34,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(EngineStart start) {
   if (absl::Status status = engine->OpenQueue(); !status.ok()) return status;
   if (absl::Status status = engine->OpenFlights(); !status.ok()) return status;
   if (absl::Status status = engine->StartShards(); !status.ok()) return status;
+  if (absl::Status status = engine->RestoreSuspensions(); !status.ok()) return status;
   if (absl::Status status = engine->RecoverMessages(); !status.ok()) return status;
   LogStart(engine->report_, engine->start_.logger);
   if (absl::Status status = engine->Listen(); !status.ok()) return status;
@@ -130,6 +131,22 @@ absl::Status Engine::StartShards() {
   return absl::OkStatus();
 }
 
+// Before any message: nothing leaves for a destination that an operator suspended.
+absl::Status Engine::RestoreSuspensions() {
+  absl::StatusOr<std::vector<Suspension>> loaded =
+      LoadSuspensions(start_.options.general.queue_directory);
+  if (!loaded.ok()) return loaded.status();
+  suspensions_ = *std::move(loaded);
+  for (const std::unique_ptr<ShardThread>& shard : shards_) {
+    shard->Post([suspensions = suspensions_](ShardRuntime* runtime) {
+      for (const Suspension& each : suspensions) {
+        runtime->shard->operations().Suspend(each.nexthop, each.reason);
+      }
+    });
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Engine::RecoverMessages() {
   struct Found {
     std::vector<std::vector<RecoveredJob>> jobs;
@@ -181,6 +198,9 @@ absl::Status Engine::RecoverMessages() {
 absl::Status Engine::Listen() {
   ControlParts control;
   control.shards = &shards_;
+  control.logger = start_.logger;
+  control.queue_directory = start_.options.general.queue_directory;
+  control.suspensions = suspensions_;
   control.store_reader = store_reader_.get();
   control.store = store_.get();
   control.committer = committer_.get();
@@ -265,8 +285,9 @@ Engine::~Engine() {
                                                 "recorded, they may be delivered twice",
                                                 unrecorded));
   }
-  shards_.clear();
+  // It posts to shards what they no longer wait for: it ends before they are gone.
   store_reader_.reset();
+  shards_.clear();
   entropy_.reset();
 }
 

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "engine/admin/control_handler.h"
 #include "engine/admin/control_server.h"
+#include "engine/admin/suspensions.h"
 #include "engine/config/options.h"
 #include "engine/entropy/entropy_service.h"
 #include "engine/flight_file.h"
@@ -64,6 +65,7 @@ class Engine {
   absl::Status OpenQueue();
   absl::Status OpenFlights();
   absl::Status StartShards();
+  absl::Status RestoreSuspensions();
   absl::Status RecoverMessages();
   absl::Status Listen();
   void Fatal(const absl::Status& status);
@@ -81,6 +83,7 @@ class Engine {
   std::vector<std::unique_ptr<FlightFile>> flights_;  // One a shard.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   StartReport report_;
+  std::vector<Suspension> suspensions_;  // As of the start.
   std::vector<SocketAddress> addresses_;
 };
 

@@ -9,8 +9,8 @@ namespace mailrace::engine {
 
 namespace {
 
-ControlParts WithLoop(ControlParts parts, Loop* loop) {
-  parts.loop = loop;
+ControlParts WithShard(ControlParts parts, ShardRuntime* here) {
+  parts.here = here;
   return parts;
 }
 
@@ -24,7 +24,7 @@ FrontDoor::FrontDoor(ShardRuntime* here, const std::vector<std::unique_ptr<Shard
                 [this](transport::AcceptedPeer peer, bool implicit_tls) {
                   HandOver(peer, implicit_tls);
                 }),
-      handler_(WithLoop(std::move(control), &here->ring->loop())),
+      handler_(WithShard(std::move(control), here)),
       control_(&here->ring->loop(), &here->ring->network(), &handler_) {}
 
 absl::Status FrontDoor::Open(const config::Options& options) {
@@ -55,6 +55,7 @@ void FrontDoor::HandOver(transport::AcceptedPeer peer, bool implicit_tls) {
 
 Task<void> FrontDoor::Stop() {
   co_await listener_.Stop();
+  handler_.Stop();
   control_.Stop();
   co_await control_.Join();
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/sync.h"
+#include "engine/admin/import_command.h"
 #include "engine/config/message_class.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -13,16 +13,6 @@ namespace mailrace::engine {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr absl::Duration kWriteTimeout = absl::Seconds(10);
-// An answer is sent in pieces of about this much.
-constexpr size_t kFlushOctets = 64 * 1024;
-
-void Say(transport::Stream* stream, const Json& json) {
-  // Octets that are no UTF-8 (addresses of the 8-bit kind) are replaced, not thrown over.
-  stream->output().Append(json.dump(-1, ' ', false, Json::error_handler_t::replace));
-  stream->output().Append("\n");
-}
 
 Json HistogramJson(const Histogram& histogram) {
   // Upper bounds of powers of two; quantiles are bounds, not interpolations.
@@ -36,31 +26,31 @@ Json HistogramJson(const Histogram& histogram) {
     }
     return 0;
   };
+  Json buckets = Json::array();
+  for (int i = 0; i < Histogram::kBuckets; ++i) buckets.push_back(histogram.bucket(i));
+  while (!buckets.empty() && buckets.back() == 0) buckets.erase(buckets.size() - 1);
   return {{"count", count},
+          {"buckets", std::move(buckets)},  // Of 0, below 2, 4, 8 …
           {"mean",
            count == 0 ? 0.0 : static_cast<double>(histogram.sum()) / static_cast<double>(count)},
           {"p50", quantile(0.5)},
           {"p99", quantile(0.99)}};
 }
 
-// Asks every shard for a T and gives all answers back on the first one.
-template <typename T>
-Task<std::vector<T>> Gather(const std::vector<std::unique_ptr<ShardThread>>* shards, Loop* loop,
-                            std::function<T(ShardRuntime*)> ask) {
-  std::vector<T> answers(shards->size());
-  size_t missing = shards->size();
-  OneShot<bool> all(loop);
-  for (size_t i = 0; i < shards->size(); ++i) {
-    (*shards)[i]->Post([&answers, &missing, &all, shards, ask, i](ShardRuntime* runtime) {
-      auto answer = std::make_shared<T>(ask(runtime));
-      (*shards)[0]->Post([&answers, &missing, &all, answer, i](ShardRuntime*) {
-        answers[i] = std::move(*answer);
-        if (--missing == 0) all.Set(true);
+struct Oldest {
+  std::optional<QueueId> id;  // Nothing: the queue is empty.
+  absl::Time arrival;
+};
+
+Oldest FindOldest(queue::Store* store, QueueId from) {
+  Oldest oldest;
+  const auto scanned =
+      store->Scan(from, 1, [&oldest](QueueId id, absl::StatusOr<queue::RecoveredMessage> found) {
+        oldest.id = id;
+        if (found.ok()) oldest.arrival = found->envelope.arrival;
       });
-    });
-  }
-  co_await all;
-  co_return answers;
+  static_cast<void>(scanned.ok());  // A store that cannot be read says so elsewhere.
+  return oldest;
 }
 
 struct ShardFigures {
@@ -134,95 +124,50 @@ Json AtStartJson(const PossibleDuplicates& found) {
   return {{"recipients", found.recipients}, {"exact", found.exact}, {"ids", std::move(ids)}};
 }
 
-struct ListedJob {
-  QueueId id;
-  std::string nexthop;
-  std::string state;
-  uint32_t recipients = 0;
-  absl::Duration due_in;
-  std::string waits_for;
-};
-
-ListedJob FactsOf(const queue::Job& job, MonoTime now) {
-  ListedJob facts;
-  facts.id = job.id;
-  facts.nexthop = job.nexthop->name();
-  facts.recipients = job.recipients;
-  switch (job.state) {
-    case queue::Job::State::kDeferred:
-      facts.state = "deferred";
-      facts.due_in = job.due.infinite() ? absl::InfiniteDuration() : job.due - now;
-      break;
-    case queue::Job::State::kHeld:
-      facts.state = "hold";
-      break;
-    case queue::Job::State::kReady:
-      facts.state = "active";
-      if (job.nexthop->suspended(now)) {
-        facts.state = "deferred";  // As an operator sees it: it waits for its destination.
-        facts.waits_for = job.nexthop->suspend_reason();
-        facts.due_in = job.nexthop->suspended_until() - now;
-      }
-      break;
-    case queue::Job::State::kInFlight:
-      facts.state = "active";
-      facts.waits_for = "in delivery";
-      break;
-  }
-  return facts;
-}
-
-Json MessageJson(const ListedJob& facts, const queue::RecoveredMessage& found, absl::Time now) {
-  const queue::Envelope& envelope = found.envelope;
-  Json json = {
-      {"queue_id", facts.id.ToString()},   {"queue_name", facts.state},
-      {"nexthop", facts.nexthop},          {"arrival_time", absl::ToUnixSeconds(envelope.arrival)},
-      {"message_size", envelope.octets},   {"sender", envelope.reverse_path},
-      {"message_id", envelope.message_id}, {"attempts", found.retry.attempts}};
-  const std::string reason =
-      found.has_retry && facts.waits_for.empty() ? found.retry.last_reason : facts.waits_for;
-  Json recipients = Json::array();
-  for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
-    if (std::binary_search(found.done_indices.begin(), found.done_indices.end(), i)) continue;
-    Json recipient = {{"address", envelope.recipients[i].address}};
-    if (!reason.empty()) recipient["delay_reason"] = reason;
-    recipients.push_back(std::move(recipient));
-  }
-  json["recipients"] = std::move(recipients);
-  if (facts.due_in > absl::ZeroDuration() && facts.due_in != absl::InfiniteDuration()) {
-    json["next_attempt_time"] = absl::ToUnixSeconds(now + facts.due_in);
-  }
-  return json;
-}
-
 }  // namespace
 
+EngineControl::EngineControl(ControlParts parts)
+    : parts_(std::move(parts)),
+      calls_(&parts_.here->ring->loop(), parts_.shards, parts_.store_reader),
+      queue_(&calls_, parts_.clock, parts_.queue_directory, parts_.suspensions) {}
+
 Task<void> EngineControl::Handle(std::string request, transport::Stream* stream) {
-  const Json json = Json::parse(request, nullptr, false);
+  Json json = Json::parse(request, nullptr, false);
   if (!json.is_object() || !json.contains("command") || !json["command"].is_string()) {
     Say(stream, {{"error", "the request is not a JSON object with a \"command\""}});
     co_return;
   }
   const std::string command = json["command"];
-  const std::string id =
-      json.contains("id") && json["id"].is_string() ? json["id"].get<std::string>() : "";
   if (command == "stats") {
     co_await Stats(stream);
-  } else if (command == "flush") {
-    co_await Flush(stream);
-  } else if (command == "list") {
-    co_await List(id, stream);
-  } else if (command == "hold" || command == "release" || command == "remove") {
-    co_await Change(command, id, stream);
-  } else {
-    Say(stream, {{"error", fmt::format("unknown command '{}'", command)}});
+    co_return;
   }
+  if (command == "import") {
+    ImportParts parts;
+    parts.loop = calls_.loop();
+    parts.acceptor = parts_.here->shard;
+    parts.logger = parts_.logger;
+    parts.octets_max = parts_.here->shard->context().settings->message_octets_max;
+    co_await ImportMessage(parts, std::move(json), stream);
+    co_return;
+  }
+  absl::StatusOr<QueueRequest> asked = ParseQueueRequest(request);
+  if (!asked.ok()) {
+    Say(stream, {{"error", std::string(asked.status().message())}});
+    co_return;
+  }
+  co_await queue_.Handle(*std::move(asked), stream);
 }
 
 Task<void> EngineControl::Stats(transport::Stream* stream) {
-  Loop* const loop = parts_.loop;
   std::function<ShardFigures(ShardRuntime*)> ask = Figures;
-  const std::vector<ShardFigures> all = co_await Gather<ShardFigures>(parts_.shards, loop, ask);
+  const absl::StatusOr<std::vector<ShardFigures>> answers =
+      co_await calls_.AskAll<ShardFigures>(std::move(ask));
+  if (!answers.ok()) {
+    Say(stream, {{"error", std::string(answers.status().message())}});
+    co_return;
+  }
+  const std::vector<ShardFigures>& all = *answers;
   Json totals = Json::object();
   Json shards = Json::array();
   Json suspended = Json::object();
@@ -250,6 +195,21 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
                      {"in_flight", counts.in_flight},
                      {"total", counts.ready + counts.deferred + counts.held + counts.in_flight}};
   totals["suspended"] = std::move(suspended);
+  Json by_operator = Json::array();
+  for (const Suspension& each : queue_.suspensions()) {
+    by_operator.push_back({{"nexthop", each.nexthop},
+                           {"reason", each.reason},
+                           {"since", absl::ToUnixSeconds(each.since)}});
+  }
+  totals["suspended_by_operator"] = std::move(by_operator);
+  std::function<Oldest(queue::Store*)> find = [from = oldest_](queue::Store* store) {
+    return FindOldest(store, from);
+  };
+  const absl::StatusOr<Oldest> oldest = co_await calls_.Read<Oldest>(std::move(find));
+  if (oldest.ok() && oldest->id) {
+    oldest_ = *oldest->id;
+    totals["queue"]["oldest_arrival_time"] = absl::ToUnixSeconds(oldest->arrival);
+  }
   const MonoTime now = parts_.clock->Mono();
   totals["possible_duplicates_at_start"] = AtStartJson(*parts_.possible_duplicates);
   totals["uptime_seconds"] = absl::ToInt64Seconds(now - parts_.started);
@@ -280,92 +240,6 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
   }
   totals["shards"] = std::move(shards);
   Say(stream, totals);
-}
-
-Task<void> EngineControl::Flush(transport::Stream* stream) {
-  Loop* const loop = parts_.loop;
-  std::function<size_t(ShardRuntime*)> ask = [](ShardRuntime* runtime) {
-    const size_t deferred = runtime->shard->scheduler().counts().deferred;
-    runtime->shard->Flush();
-    return deferred;
-  };
-  const std::vector<size_t> flushed = co_await Gather<size_t>(parts_.shards, loop, ask);
-  size_t total = 0;
-  for (const size_t n : flushed) total += n;
-  Say(stream, {{"flushed", total}});
-}
-
-Task<void> EngineControl::List(std::string id, transport::Stream* stream) {
-  Loop* const loop = parts_.loop;
-  const std::optional<QueueId> wanted = QueueId::Parse(id);
-  if (!id.empty() && !wanted) {
-    Say(stream, {{"error", fmt::format("'{}' is not a queue id", id)}});
-    co_return;
-  }
-  std::function<std::vector<ListedJob>(ShardRuntime*)> ask = [wanted](ShardRuntime* runtime) {
-    std::vector<ListedJob> jobs;
-    const MonoTime now = runtime->ring->loop().now();
-    queue::Scheduler& scheduler = runtime->shard->scheduler();
-    if (wanted) {
-      scheduler.ForEachOf(*wanted, [&](queue::Job* job) { jobs.push_back(FactsOf(*job, now)); });
-    } else {
-      scheduler.ForEach([&](const queue::Job& job) { jobs.push_back(FactsOf(job, now)); });
-    }
-    return jobs;
-  };
-  std::vector<std::vector<ListedJob>> found =
-      co_await Gather<std::vector<ListedJob>>(parts_.shards, loop, ask);
-  std::vector<ListedJob> jobs;
-  for (std::vector<ListedJob>& some : found) {
-    jobs.insert(jobs.end(), std::make_move_iterator(some.begin()),
-                std::make_move_iterator(some.end()));
-  }
-  std::sort(jobs.begin(), jobs.end(),
-            [](const ListedJob& a, const ListedJob& b) { return a.id < b.id; });
-  ShardStoreReader reader(parts_.store_reader, (*parts_.shards)[0]->post());
-  for (const ListedJob& job : jobs) {
-    OneShot<absl::StatusOr<queue::RecoveredMessage>> answer(loop);
-    reader.ReadMessage(job.id, [&answer](absl::StatusOr<queue::RecoveredMessage> message) {
-      answer.Set(std::move(message));
-    });
-    const absl::StatusOr<queue::RecoveredMessage> message = co_await answer;
-    // Gone since: delivered meanwhile.
-    if (!message.ok()) continue;
-    Say(stream, MessageJson(job, *message, parts_.clock->Wall()));
-    if (stream->output().size() < kFlushOctets) continue;
-    const absl::Status flushed = co_await stream->Flush(loop->now() + kWriteTimeout);
-    if (!flushed.ok()) co_return;
-  }
-}
-
-Task<void> EngineControl::Change(std::string command, std::string id, transport::Stream* stream) {
-  Loop* const loop = parts_.loop;
-  const std::optional<QueueId> wanted = QueueId::Parse(id);
-  if (!wanted && id != "ALL") {
-    Say(stream, {{"error", fmt::format("'{}' is not a queue id, nor ALL", id)}});
-    co_return;
-  }
-  std::function<size_t(ShardRuntime*)> ask = [wanted, command](ShardRuntime* runtime) -> size_t {
-    std::vector<QueueId> ids;
-    if (wanted) {
-      ids.push_back(*wanted);
-    } else {
-      runtime->shard->scheduler().ForEach([&ids](const queue::Job& job) { ids.push_back(job.id); });
-    }
-    size_t changed = 0;
-    for (const QueueId each : ids) {
-      bool done = false;
-      if (command == "hold") done = runtime->shard->Hold(each);
-      if (command == "release") done = runtime->shard->Unhold(each);
-      if (command == "remove") done = runtime->shard->Remove(each);
-      if (done) ++changed;
-    }
-    return changed;
-  };
-  const std::vector<size_t> changed = co_await Gather<size_t>(parts_.shards, loop, ask);
-  size_t total = 0;
-  for (const size_t n : changed) total += n;
-  Say(stream, {{"changed", total}});
 }
 
 }  // namespace mailrace::engine

@@ -1,12 +1,9 @@
-// What an administrator may ask of a running engine, and the answers. Runs on the first
-// shard; asks the others through their inboxes.
+// What an administrator may ask of a running engine. Runs on the first shard; asks the
+// others through their inboxes. Answers {"error": TEXT} to what it does not understand.
 //
-// Requests: {"command": NAME, ...}
-//   stats                                  one object
-//   flush                                  {"flushed": N}
-//   list    [id]                           an object a job
-//   hold | release | remove   id | all     {"changed": N}
-// Errors: {"error": TEXT}.
+//   {"command": "stats"}     one object: what the engine counted
+//   {"command": "import", …} engine/admin/import_command.h
+//   the verbs of the queue   engine/admin/queue_request.h, queue_commands.h
 #pragma once
 
 #include <functional>
@@ -17,6 +14,9 @@
 #include "base/clock.h"
 #include "base/task.h"
 #include "engine/admin/control_server.h"
+#include "engine/admin/queue_commands.h"
+#include "engine/admin/shard_calls.h"
+#include "engine/admin/suspensions.h"
 #include "engine/entropy/entropy_service.h"
 #include "engine/logs/async_logger.h"
 #include "engine/possible_duplicates.h"
@@ -28,7 +28,10 @@ namespace mailrace::engine {
 
 // All borrowed; outlive the handler.
 struct ControlParts {
-  Loop* loop = nullptr;  // Of the first shard.
+  ShardRuntime* here = nullptr;  // The first shard's.
+  Logger* logger = nullptr;
+  std::string queue_directory;
+  std::vector<Suspension> suspensions;  // As loaded; the shards go by them.
   const std::vector<std::unique_ptr<ShardThread>>* shards = nullptr;
   StoreReadThread* store_reader = nullptr;
   queue::Store* store = nullptr;
@@ -42,16 +45,19 @@ struct ControlParts {
 
 class EngineControl final : public ControlHandler {
  public:
-  explicit EngineControl(ControlParts parts) : parts_(std::move(parts)) {}
+  explicit EngineControl(ControlParts parts);
   Task<void> Handle(std::string request, transport::Stream* stream) override;
+  // Whoever waits for shards gives up soon: they may have ended.
+  void Stop() { calls_.Stop(); }
 
  private:
   Task<void> Stats(transport::Stream* stream);
-  Task<void> Flush(transport::Stream* stream);
-  Task<void> List(std::string id, transport::Stream* stream);
-  Task<void> Change(std::string command, std::string id, transport::Stream* stream);
 
   const ControlParts parts_;
+  ShardCalls calls_;
+  QueueCommands queue_;
+  // Nothing older is in the queue: ids only grow.
+  QueueId oldest_;
 };
 
 }  // namespace mailrace::engine

@@ -55,8 +55,15 @@ Task<void> ControlServer::Serve(transport::AcceptedPeer peer) {
     const absl::StatusOr<bool> filled = co_await stream.Fill(deadline);
     if (!filled.ok() || !*filled) break;
   }
+  if (end == std::string_view::npos && stream.input().size() > kControlRequestOctetsMax) {
+    stream.output().Append("{\"error\":\"the request is longer than 1 MiB\"}\n");
+    const absl::Status told = co_await stream.Flush(loop_->now() + kRequestTimeout);
+    static_cast<void>(told.ok());
+  }
   if (end != std::string_view::npos) {
-    co_await handler_->Handle(std::string(stream.input().view().substr(0, end)), &stream);
+    std::string request(stream.input().view().substr(0, end));
+    stream.input().Consume(end + 1);
+    co_await handler_->Handle(std::move(request), &stream);
     const absl::Status flushed = co_await stream.Flush(loop_->now() + kRequestTimeout);
     static_cast<void>(flushed.ok());  // The administrator went away: nobody to tell.
   }

@@ -19,7 +19,7 @@ class ControlHandler {
  public:
   virtual ~ControlHandler() = default;
   // Writes lines to stream->output() and may flush as it goes; the server flushes at
-  // the end. `request` is one line as it came.
+  // the end. `request` is one line as it came; what follows it is in stream->input().
   virtual Task<void> Handle(std::string request, transport::Stream* stream) = 0;
 };
 

@@ -36,10 +36,27 @@ int Top(const StatsArguments& arguments);
 
 struct QueueArguments {
   std::string directory;
-  std::string action;  // list, show, hold, release, flush, remove
-  std::vector<std::string> ids;
+  std::string action;  // list, show, hold, release, flush, remove, bounce, suspend …
+  // Which messages: all that are given must fit. Empty: not given.
+  std::vector<std::string> ids;  // "-": read from standard input.
+  std::string sender;
+  std::string recipient;
+  std::string nexthop;
+  std::string message_class;
+  std::string tenant;
+  std::string state;
+  std::string older_than;  // "90", "30m", "2h", "5d", "1w"
+  std::string younger_than;
   bool all = false;
+  // How.
   bool json = false;
+  bool dry_run = false;
+  bool verbose = false;
+  bool offline = false;
+  bool force = false;                // import: also what was imported before.
+  std::string reason;                // bounce, suspend.
+  std::string target;                // export: directory.
+  std::vector<std::string> sources;  // import: directories and files.
 };
 int Queue(const QueueArguments& arguments);
 // mailq: the queue as Postfix prints it.

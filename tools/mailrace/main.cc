@@ -9,6 +9,7 @@
 #include "CLI/CLI.hpp"
 #include "engine/tables/postmap.h"
 #include "tools/mailrace/commands.h"
+#include "tools/mailrace/queue_arguments.h"
 
 namespace {
 
@@ -17,11 +18,6 @@ using namespace mailrace::tools;
 std::string_view BaseName(const char* path) {
   const char* slash = std::strrchr(path, '/');
   return slash == nullptr ? path : slash + 1;
-}
-
-void AddDirectory(CLI::App* command, std::string* directory) {
-  command->add_option("-c,--config", *directory, "Directory of main.cf")
-      ->default_val(DefaultDirectory());
 }
 
 void AddOverrides(CLI::App* command, std::vector<std::string>* overrides) {
@@ -84,25 +80,7 @@ int main(int argc, char** argv) {
   top_command->callback([&] { status = Top(top); });
 
   QueueArguments queue;
-  CLI::App* queue_command = app.add_subcommand("queue", "Look at and change the queue");
-  AddDirectory(queue_command, &queue.directory);
-  queue_command->require_subcommand(1);
-  for (const auto& [action, help] :
-       {std::pair("list", "List messages"), std::pair("show", "Everything about a message"),
-        std::pair("hold", "Keep messages from being tried"),
-        std::pair("release", "Let held messages go"),
-        std::pair("flush", "Try all deferred mail now"),
-        std::pair("remove", "Delete messages without a notice")}) {
-    CLI::App* command = queue_command->add_subcommand(action, help);
-    AddDirectory(command, &queue.directory);
-    command->add_flag("--all", queue.all, "All messages");
-    command->add_flag("--json", queue.json, "One JSON object a line");
-    command->add_option("ids", queue.ids, "Queue ids");
-    command->callback([&queue, &status, verb = std::string(action)] {
-      queue.action = verb;
-      status = Queue(queue);
-    });
-  }
+  AddQueueCommands(&app, &queue, &status);
 
   // Only for --help; postmap is taken above.
   app.add_subcommand("postmap", "Check a lookup table, or ask it: postmap [-q KEY] [type:]FILE");
