@@ -47,7 +47,8 @@ void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
   const bool disk_is_well = now - host_->committer().last_failure() > kIdleMost;
   std::map<std::pair<int, std::string>, Idle> idle;
   for (int i = 0; i < host_->shards(); ++i) {
-    host_->shard(i).scheduler().ForEachNexthop([&](queue::NexthopQueue& nexthop) {
+    queue::Scheduler& scheduler = host_->shard(i).scheduler();
+    scheduler.ForEachNexthop([&](queue::NexthopQueue& nexthop) {
       if (!disk_is_well || nexthop.ready() == 0 || nexthop.in_flight() > 0) return;
       if (nexthop.suspended(now)) return;
       const std::pair<int, std::string> key(i, nexthop.name());
@@ -55,7 +56,8 @@ void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
       const bool goes_on = known == idle_.end() || nexthop.ready() < known->second.ready;
       const MonoTime since = goes_on ? now : known->second.since;
       idle[key] = {since, nexthop.ready()};
-      if (now - since <= kIdleMost) return;
+      // While one job goes another may come: the line is not always shorter after a turn.
+      if (now - since <= kIdleMost + 10 * scheduler.limits().rate_delay) return;
       wrong->push_back(fmt::format("stuck: {} messages ready for {} since {}, none is sent",
                                    nexthop.ready(), nexthop.name(),
                                    absl::FormatDuration(now - since)));

@@ -22,8 +22,8 @@ struct WatchLimits {
 class Watch {
  public:
   // A destination with mail that could be sent, to which nothing is sent, for longer than
-  // this is stuck. Destinations that are suspended or limited by a rate are not meant, nor
-  // hosts whose disk refused something that recently.
+  // this is stuck; with a rate delay, so much later than ten of it. Suspended destinations
+  // are not meant, nor hosts whose disk refused something that recently.
   static constexpr absl::Duration kIdleMost = absl::Seconds(5);
 
   // Borrowed.
