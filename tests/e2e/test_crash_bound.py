@@ -47,7 +47,7 @@ class CrashBoundTest(EndToEndTest):
         engine, in_doubt = self.kill_with_two_in_doubt()
         self.relay.replies.set()
         engine.start()
-        self.assertEqual(bounds(engine), [(0, set()), (4, in_doubt)])
+        wait_until("the start says so", lambda: bounds(engine) == [(0, set()), (4, in_doubt)])
         for queue_id in in_doubt:
             engine.wait_for_log(rf"{queue_id}: to=<a@example\.net>, to=<b@example\.net>: "
                                 "message may be sent more than once")
@@ -66,7 +66,7 @@ class CrashBoundTest(EndToEndTest):
             engine.start()
             engine.kill()
         engine.start()
-        self.assertEqual(bounds(engine)[1:], [(4, in_doubt)] * 3)
+        wait_until("the start says so", lambda: bounds(engine)[1:] == [(4, in_doubt)] * 3)
         engine.stop()
         self.relay.replies.set()
         engine.configure(self.configuration())
@@ -74,7 +74,7 @@ class CrashBoundTest(EndToEndTest):
         engine.wait_until_empty()
         engine.stop()
         engine.start()
-        self.assertEqual(bounds(engine)[-1], (0, set()))
+        wait_until("the start says so", lambda: bounds(engine)[-1:] == [(0, set())])
 
     def test_a_clean_stop_leaves_nothing_in_doubt_and_no_journal(self):
         engine = self.mailrace(self.configuration())
@@ -85,7 +85,7 @@ class CrashBoundTest(EndToEndTest):
         names = {path.name for path in (engine.directory / "queue").iterdir()}
         self.assertEqual(names, {"lock", "marker", "queue"})
         engine.start()
-        self.assertEqual(bounds(engine), [(0, set())] * 2)
+        wait_until("the start says so", lambda: bounds(engine) == [(0, set())] * 2)
 
     def test_a_newer_journal_is_refused_with_its_name(self):
         engine, _ = self.kill_with_two_in_doubt()
@@ -108,7 +108,7 @@ class CrashBoundTest(EndToEndTest):
             journal.write_bytes(content)
         self.relay.replies.set()
         engine.start()
-        self.assertEqual(bounds(engine)[-1], (4, in_doubt))
+        wait_until("the start says so", lambda: bounds(engine)[-1:] == [(4, in_doubt)])
         engine.wait_for_log("list of possible duplicates: the machine was started anew")
         engine.wait_for_log(r"beyond this list at most 200 recipients for each next-hop \(2 "
                             r"sessions x 2 transactions x 50 recipients\)")
