@@ -37,7 +37,8 @@ absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now
 
 }  // namespace
 
-// Outcomes of one message on their way to the disk. Owns itself until they are there.
+// Outcomes of one message on their way to the disk. With the committer it owns itself;
+// waiting for space, or for an older one of its message, the recorder does.
 class OutcomeRecorder::Request final : public queue::CommitRequest {
  public:
   // `message`: kept in memory until its outcomes are on the disk; null if there are none.
@@ -45,8 +46,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       : CommitRequest(recorder->context_->commit_sink),
         recorder_(recorder),
         id_(id),
-        message_(std::move(message)),
-        again_([this] { Again(); }) {
+        message_(std::move(message)) {
     urgent = false;
   }
 
@@ -55,11 +55,12 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   bool defers = false;      // The job was deferred: its message may leave memory then.
   std::vector<std::shared_ptr<QueuedMessage>> notices;
   std::vector<FlightMark> marks;  // Cleared when this is durable.
-  Request* next = nullptr;        // Of the same message, submitted while this was on its way.
+  std::unique_ptr<Request> next;  // Of the same message, submitted while this was on its way.
   QueueId id() const { return id_; }
   std::function<void()> durable;  // Somebody waits for it; may be null.
 
   void Done() override {
+    std::unique_ptr<Request> self(this);
     ShardContext& context = *recorder_->context_;
     if (absl::IsResourceExhausted(status)) {
       // What was sent stays sent; only its record waits for space (reliability.md 5.1).
@@ -69,10 +70,9 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
         context.logger->Warning("qmgr", fmt::format("{}: cannot record outcome: {}; will try again",
                                                     id_.ToString(), status.ToString()));
       }
-      context.loop->timers().Arm(&again_, context.loop->now() + kSpaceRetryDelay);
+      recorder_->AwaitSpace(std::move(self));
       return;
     }
-    const std::unique_ptr<Request> self(this);
     recorder_->Proceed(this);
     if (retrying_ && --recorder_->retrying_ == 0) recorder_->unblocked_();
     if (--recorder_->outstanding_ == 0) recorder_->durable_.NotifyAll();
@@ -89,17 +89,23 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   }
 
  private:
-  void Again() {
-    status = absl::OkStatus();
-    recorder_->context_->committer->Submit(this);
-  }
-
   OutcomeRecorder* const recorder_;
   const QueueId id_;
   const std::shared_ptr<QueuedMessage> message_;
-  CallbackTimer again_;
   bool retrying_ = false;
 };
+
+OutcomeRecorder::OutcomeRecorder(ShardContext* context,
+                                 std::function<void(std::shared_ptr<QueuedMessage>)> enqueue,
+                                 std::function<void()> unblocked)
+    : context_(context),
+      notifier_(context),
+      enqueue_(std::move(enqueue)),
+      unblocked_(std::move(unblocked)),
+      try_again_([this] { TryAgain(); }),
+      durable_(context->loop) {}
+
+OutcomeRecorder::~OutcomeRecorder() = default;
 
 void OutcomeRecorder::ClearMarks(std::vector<FlightMark>* marks) {
   for (const FlightMark mark : *marks) context_->flights->Clear(mark);
@@ -113,8 +119,8 @@ void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   // disk makes us try again must neither undo nor outlive a newer one.
   const auto [last, only] = last_.try_emplace(request->id(), request.get());
   if (!only) {
-    last->second->next = request.get();
-    last->second = request.release();
+    Request* const before = std::exchange(last->second, request.get());
+    before->next = std::move(request);
     return;
   }
   // Given back through the commit sink; deletes itself in Done().
@@ -127,7 +133,21 @@ void OutcomeRecorder::Proceed(Request* done) {
     return;
   }
   done->next->urgent = true;  // It has waited once.
-  context_->committer->Submit(done->next);
+  context_->committer->Submit(done->next.release());
+}
+
+void OutcomeRecorder::AwaitSpace(std::unique_ptr<Request> request) {
+  without_space_.push_back(std::move(request));
+  if (!try_again_.armed()) {
+    context_->loop->timers().Arm(&try_again_, context_->loop->now() + kSpaceRetryDelay);
+  }
+}
+
+void OutcomeRecorder::TryAgain() {
+  for (std::unique_ptr<Request>& request : std::exchange(without_space_, {})) {
+    request->status = absl::OkStatus();
+    context_->committer->Submit(request.release());
+  }
 }
 
 void OutcomeRecorder::Record(QueueId id, queue::WriteSet writes,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/loop.h"
 #include "base/sync.h"
 #include "base/task.h"
 #include "engine/delivery/job_pass.h"
@@ -34,12 +35,9 @@ class OutcomeRecorder {
   // `unblocked` is called when blocked() is over.
   OutcomeRecorder(ShardContext* context,
                   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue,
-                  std::function<void()> unblocked)
-      : context_(context),
-        notifier_(context),
-        enqueue_(std::move(enqueue)),
-        unblocked_(std::move(unblocked)),
-        durable_(context->loop) {}
+                  std::function<void()> unblocked);
+  // What waits for space goes with it: the next start finds the mail as it was before.
+  ~OutcomeRecorder();
 
   // Judges and logs every recipient of a finished transaction. True if any was delivered.
   bool TransactionFinished(const DeliveryTransaction* transaction, const TransactionFacts& facts);
@@ -107,12 +105,16 @@ class OutcomeRecorder {
   void ClearMarks(std::vector<FlightMark>* marks);
   void Submit(std::unique_ptr<Request> request);
   void Proceed(Request* done);
+  void AwaitSpace(std::unique_ptr<Request> request);
+  void TryAgain();
 
   ShardContext* context_;
   Notifier notifier_;
   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
   std::function<void()> unblocked_;
   absl::flat_hash_map<QueueId, Request*> last_;  // Of each message's, on their way.
+  std::vector<std::unique_ptr<Request>> without_space_;
+  CallbackTimer try_again_;
   size_t retrying_ = 0;
   size_t outstanding_ = 0;  // Requests on their way.
   Event durable_;           // outstanding_ became 0, or there is a hurry.
