@@ -90,6 +90,7 @@ void ExpirySweep::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedM
                           fmt::format("{}: cannot be read, message is held: {}", job->id.ToString(),
                                       found.status().ToString()));
     context_->scheduler->Hold(job);
+    context_->rearm();
     return;
   }
   job->message = *found;
@@ -97,6 +98,7 @@ void ExpirySweep::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedM
   const Trouble trouble{EnhancedStatus{4, 4, 1}, job->nexthop->suspend_reason()};
   std::unique_ptr<JobPass> pass = begin_(job);
   if (pass != nullptr) recorder_->PassBlocked(std::move(pass), trouble, TransactionFacts{});
+  context_->rearm();
 }
 
 }  // namespace mailrace::engine

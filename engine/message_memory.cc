@@ -22,22 +22,23 @@ std::shared_ptr<QueuedMessage> MessageMemory::Find(QueueId id) const {
   return it == messages_.end() ? nullptr : it->second.lock();
 }
 
-void MessageMemory::Load(QueueId id, Answer answer) {
+void MessageMemory::Ask(QueueId id, bool with_content, Answer answer) {
   std::vector<Answer>& waiting = loading_[id];
   waiting.push_back(std::move(answer));
   if (waiting.size() > 1) return;
-  reader_->ReadMessage(id, [this, id](absl::StatusOr<queue::RecoveredMessage> found) {
-    Loaded(id, std::move(found));
+  reader_->ReadMessage(id, [this, id, with_content](absl::StatusOr<queue::RecoveredMessage> found) {
+    Loaded(id, with_content, std::move(found));
   });
 }
 
-void MessageMemory::Loaded(QueueId id, absl::StatusOr<queue::RecoveredMessage> found) {
+void MessageMemory::Loaded(QueueId id, bool with_content,
+                           absl::StatusOr<queue::RecoveredMessage> found) {
   if (!found.ok()) {
     Finish(id, found.status());
     return;
   }
   auto message = std::make_shared<QueuedMessage>(*std::move(found));
-  if (message->streamed() || message->envelope().chunks == 0) {
+  if (!with_content || message->streamed() || message->envelope().chunks == 0) {
     Finish(id, std::move(message));
     return;
   }

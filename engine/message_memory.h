@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -34,13 +35,17 @@ class MessageMemory {
   // Reads it from the store, with its content if that is one record. Whoever asks for the
   // same message meanwhile gets the same object. REQUIRES: Find(id) is null. Deliveries ask
   // may_load() first; an operator's wish need not.
-  void Load(QueueId id, Answer answer);
+  void Load(QueueId id, Answer answer) { Ask(id, true, std::move(answer)); }
+  // The same without the content, which a body that cannot be read need not keep from it:
+  // for changes of its records. A delivery that meets this object reads the content itself.
+  void LoadEnvelope(QueueId id, Answer answer) { Ask(id, false, std::move(answer)); }
   bool may_load() const { return loading_.size() < kLoadsMax; }
 
   uint64_t octets() const { return octets_; }
 
  private:
-  void Loaded(QueueId id, absl::StatusOr<queue::RecoveredMessage> found);
+  void Ask(QueueId id, bool with_content, Answer answer);
+  void Loaded(QueueId id, bool with_content, absl::StatusOr<queue::RecoveredMessage> found);
   void Finish(QueueId id, absl::StatusOr<std::shared_ptr<QueuedMessage>> result);
 
   static constexpr size_t kLoadsMax = 256;

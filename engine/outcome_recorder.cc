@@ -380,6 +380,11 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     context_->scheduler->Defer(
         job, context_->loop->now() + (message.retry().next_attempt - context_->loop->wall()));
   } else {
+    // Beyond the budget it is read back at its turn: each probe of a dead destination would
+    // leave one more message in memory.
+    if (context_->stats->memory_octets.value() > context_->settings->memory_octets_max) {
+      job->message.reset();
+    }
     context_->scheduler->Release(job, context_->loop->now());
   }
   // A deferral, and a rate delay that begins with the job's end, are new deadlines.

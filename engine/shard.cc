@@ -272,7 +272,10 @@ void Shard::Load(queue::Job* job) {
 void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
   queue::NexthopQueue* nexthop = job->nexthop;
   if (found.ok()) {
-    job->message = *std::move(found);
+    // Its destination may have died meanwhile: beyond the budget it is read again at its turn.
+    const bool wanted = !nexthop->suspended(context_.loop->now()) ||
+                        memory_.octets() <= context_.settings->memory_octets_max;
+    if (wanted) job->message = *std::move(found);
     scheduler_.Release(job, context_.loop->now());
   } else {
     // Never an empty or cut message (reliability.md 5.1): held until somebody looks.
@@ -283,6 +286,7 @@ void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage
     scheduler_.Hold(job);
     operations_.AfterFailedLoad(id);
   }
+  ArmTick();
   // Others may have waited for one load less.
   Pump(nexthop);
 }

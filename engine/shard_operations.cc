@@ -91,6 +91,7 @@ OperationResult ShardOperations::Release(QueueId id, Durable* durable) {
     changed = true;
   });
   if (!changed) return OperationResult::kUnchanged;
+  context_->rearm();  // A rate delay may have to pass first.
   Log(id, "released from hold");
   RecordHold(id, Take(durable));
   return OperationResult::kDone;
@@ -123,13 +124,16 @@ OperationResult ShardOperations::Flush(QueueId id) {
 
 OperationResult ShardOperations::Remove(QueueId id, Durable* durable) {
   const bool in_flight = Wish(id, OperatorWish::Kind::kRemove, "");
-  context_->scheduler->ForEachOf(id, [this](Job* job) {
-    if (job->state != Job::State::kInFlight) context_->scheduler->Remove(job);
+  std::vector<RemovedJob> jobs;
+  context_->scheduler->ForEachOf(id, [this, &jobs](Job* job) {
+    if (job->state == Job::State::kInFlight) return;
+    jobs.push_back({job->nexthop->name(), job->recipients, job->priority});
+    context_->scheduler->Remove(job);
   });
   // The last attempt that ends takes the records with it.
   if (in_flight) return OperationResult::kAfterAttempt;
   context_->wishes->Forget(id);
-  WithMessage(id, Take(durable), [this, id](const Shared& message, Durable tell) {
+  const auto remove = [this, id](const Shared& message, Durable tell) {
     queue::WriteSet writes;
     writes.RemoveMessage(id, message->envelope().chunks, message->done_indices(),
                          message->has_retry());
@@ -139,7 +143,16 @@ OperationResult ShardOperations::Remove(QueueId id, Durable* durable) {
       context_->logger->Info(kService, logs::RemovedLine(id.ToString()));
       Call(&tell, absl::OkStatus());
     });
-  });
+  };
+  // It must not vanish from the queue's list and come back with the next start.
+  const auto keep = [this, id, jobs = std::move(jobs)] {
+    const MonoTime now = context_->loop->now();
+    for (const RemovedJob& job : jobs) {
+      context_->scheduler->Add(id, job.nexthop, nullptr, job.recipients, job.priority, now, now,
+                               /*held=*/true);
+    }
+  };
+  WithMessage(id, Take(durable), remove, keep);
   return OperationResult::kDone;
 }
 
@@ -179,6 +192,7 @@ Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable dur
     absl::StatusOr<std::shared_ptr<QueuedMessage>> found = co_await answer;
     if (!found.ok()) {
       context_->scheduler->Hold(job);
+      context_->rearm();
       context_->logger->Warning(kService, fmt::format("{}: cannot be bounced, message is held: {}",
                                                       id.ToString(), found.status().ToString()));
       Call(&durable, found.status());
@@ -192,6 +206,7 @@ Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable dur
   }
   if (recipients.empty()) {
     context_->scheduler->Finish(job);
+    context_->rearm();
     Call(&durable, absl::OkStatus());
     co_return;
   }
@@ -205,29 +220,23 @@ Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable dur
 
 // Whoever changes a message's records does it by the one object that all share, which is
 // read from the disk only when nothing of it is on its way there.
-void ShardOperations::WithMessage(QueueId id, Durable durable, Change change) {
+void ShardOperations::WithMessage(QueueId id, Durable durable, Change change,
+                                  std::function<void()> failed) {
   if (const Shared message = memory_->Find(id)) {
     change(message, std::move(durable));
     return;
   }
-  memory_->Load(id, [this, id, change, durable](absl::StatusOr<Shared> found) {
+  memory_->LoadEnvelope(id, [this, id, change = std::move(change), failed = std::move(failed),
+                             tell = std::move(durable)](absl::StatusOr<Shared> found) {
     if (found.ok()) {
-      change(*found, durable);
+      change(*found, tell);
       return;
     }
-    // A body that cannot be read must not keep its message from being removed. Nobody
-    // else will have this object, and nothing else is known of the message.
-    context_->reader->ReadMessage(id, [this, id, change, tell = durable](
-                                          absl::StatusOr<queue::RecoveredMessage> found) mutable {
-      if (found.ok()) {
-        change(std::make_shared<QueuedMessage>(*std::move(found)), std::move(tell));
-        return;
-      }
-      // Its records stay as they are: the next start finds it again.
-      context_->logger->Warning(kService, fmt::format("{}: cannot be changed: {}", id.ToString(),
-                                                      found.status().ToString()));
-      Call(&tell, absl::Status(found.status()));
-    });
+    // Its records cannot be told from the disk's damage: they stay as they are.
+    context_->logger->Warning(kService, fmt::format("{}: cannot be changed: {}", id.ToString(),
+                                                    found.status().ToString()));
+    if (failed != nullptr) failed();
+    if (tell != nullptr) tell(found.status());
   });
 }
 

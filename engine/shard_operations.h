@@ -89,7 +89,15 @@ class ShardOperations {
   bool Wish(QueueId id, OperatorWish::Kind kind, const std::string& reason);
   using Shared = std::shared_ptr<QueuedMessage>;
   using Change = std::function<void(const Shared& message, Durable durable)>;
-  void WithMessage(QueueId id, Durable durable, Change change);
+  // What is needed to put back a job whose message could not be removed.
+  struct RemovedJob {
+    std::string nexthop;
+    uint32_t recipients = 0;
+    uint8_t priority = 1;
+  };
+  // `failed` (may be null): the message cannot be read.
+  void WithMessage(QueueId id, Durable durable, Change change,
+                   std::function<void()> failed = nullptr);
   void RecordHold(QueueId id, Durable durable);
   Task<void> BounceTask(queue::Job* job, std::string reason, Durable durable);
   void Log(QueueId id, std::string_view what) const;

@@ -7,6 +7,7 @@ namespace mailrace::engine {
 namespace {
 
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 class RecordOrderTest : public DeliveryFixture {
@@ -96,6 +97,44 @@ TEST_F(RecordOrderTest, AMessageWhoseBodyCannotBeReadCanBeRemoved) {
   EXPECT_TRUE(host_->shard().Remove(id));
   host_->RunFor(absl::Seconds(5));
   EXPECT_THAT(store_.Keys(), IsEmpty());
+}
+
+TEST_F(RecordOrderTest, AMessageThatCannotBeReadAtAllIsNotLostFromTheQueueByItsRemoval) {
+  settings_.memory_octets_max = 1;
+  Start();
+  RelayDown(true);
+  const QueueId id = Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  Restart();
+  RelayDown(true);
+  host_->reader().set_failure_percent(100);
+  host_->shard().Hold(id);
+  EXPECT_TRUE(host_->shard().Remove(id));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(host_->counts().held, 1u);
+  EXPECT_THAT(Logged("cannot be changed"), Not(IsEmpty()));
+  host_->reader().set_failure_percent(0);
+  EXPECT_TRUE(host_->shard().Remove(id));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_THAT(store_.Keys(), IsEmpty());
+}
+
+TEST_F(RecordOrderTest, AReleasedMessageGoesWhenTheRateDelayIsOver) {
+  settings_.limits.rate_delay = absl::Seconds(10);
+  settings_.connection_reuse = false;
+  Start();
+  RelayDown(true);
+  const QueueId held = Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Seconds(1));
+  ASSERT_TRUE(host_->shard().Hold(held));
+  RelayDown(false);
+  host_->RunFor(absl::Minutes(1));
+  Submit(To({"b@example.com"}));
+  host_->RunFor(absl::Seconds(1));
+  ASSERT_EQ(delivered(), 1u);
+  ASSERT_TRUE(host_->shard().Unhold(held));
+  host_->RunFor(absl::Seconds(20));
+  EXPECT_EQ(delivered(), 2u);
 }
 
 }  // namespace

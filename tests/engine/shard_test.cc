@@ -50,6 +50,17 @@ TEST_F(ShardTest, BeyondTheMemoryBudgetMailWaitsOnTheDisk) {
   EXPECT_EQ(stats().memory_octets.value(), 0u);
 }
 
+TEST_F(ShardTest, ProbesOfADeadDestinationLeaveNothingInMemoryBeyondTheBudget) {
+  settings_.memory_octets_max = 1;
+  settings_.limits.initial_concurrency = 20;
+  Start();
+  RelayDown(true);
+  for (int i = 0; i < 20; ++i) Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Hours(2));
+  EXPECT_EQ(Queued(), 20u);
+  EXPECT_EQ(stats().memory_octets.value(), 0u);
+}
+
 TEST_F(ShardTest, JobsOfOneMessageShareOneState) {
   // Two nexthops, read back at once, answers in any order: who was delivered by one job is
   // not delivered again by the other.
