@@ -140,6 +140,13 @@ void DiskModel::RemoveMessage(QueueId id, const Witness& witness) {
   messages_.erase(it);
 }
 
+void DiskModel::SetRetry(QueueId id, const queue::RetryState& retry) {
+  const auto it = messages_.find(id);
+  if (it == messages_.end()) return;
+  it->second.retry = retry;
+  it->second.has_retry = true;
+}
+
 void DiskModel::Restart() {
   std::erase_if(records_, [this](const Key& key) {
     const QueueId id = IdOf(key.second);

@@ -42,6 +42,8 @@ class DiskModel {
   bool owes(QueueId id, uint32_t recipient) const;
   size_t records() const { return records_.size(); }
 
+  // What was found of it; no message, no effect.
+  void SetRetry(QueueId id, const queue::RetryState& retry);
   // As a start does: the bodies of intakes that were cut short are gone.
   void Restart();
   friend bool operator==(const DiskModel& a, const DiskModel& b) {

@@ -82,7 +82,12 @@ void Ledger::Came(const queue::Envelope& envelope, queue::Store* store) {
     breaches_.push_back("a notice without content: " + envelope.id.ToString());
     return;
   }
-  Notice notice{FailedIn(*content), envelope.recipients[0].address, now_};
+  // Stamped when it was made; a full disk may have kept it since.
+  absl::Duration waited = wall_ - envelope.arrival;
+  if (waited < absl::ZeroDuration() || waited > absl::Hours(1)) waited = absl::ZeroDuration();
+  Notice notice{FailedIn(*content),
+                envelope.recipients[0].address,
+                {now_.nanos - absl::ToInt64Nanoseconds(waited)}};
   for (const std::string& to : notice.reported) {
     if (!reported_.insert(to).second) breaches_.push_back("failure reported twice: " + to);
     const auto message = messages_.find(TagOf(to));
@@ -142,7 +147,10 @@ void Ledger::Deferred(const DiskModel::Message& before, const queue::RetryState&
 
 void Ledger::CompareDisk(queue::MemoryStore* disk) {
   // A start removes what intakes left that were cut short.
-  if (!disk->Recover([](const queue::RecoveredMessage&) {}).ok()) std::abort();
+  std::vector<queue::RecoveredMessage> recovered;
+  const absl::Status status = disk->Recover(
+      [&](queue::RecoveredMessage message) { recovered.push_back(std::move(message)); });
+  if (!status.ok()) std::abort();
   const std::set<DiskModel::Key> found = disk->Keys();
   DiskModel before = disk_;
   before.Restart();
@@ -156,6 +164,10 @@ void Ledger::CompareDisk(queue::MemoryStore* disk) {
     if (found == other.keys()) Committed(group, disk);
   }
   disk_.Restart();
+  // Retries are overwritten: no key tells whether a doubtful one was written.
+  for (const queue::RecoveredMessage& message : recovered) {
+    if (message.has_retry) disk_.SetRetry(message.envelope.id, message.retry);
+  }
   doubtful_.clear();
   if (found == disk_.keys()) return;
   for (const auto& [id, message] : disk_.messages()) {

@@ -42,6 +42,14 @@ void Watch::LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddr
   }
 }
 
+// While one job goes another may come, and a flight may lie between two looks: at a rate the
+// line tells nothing. But the next turn must be on its way, and the loop know of it.
+bool Watch::WaitsForRate(const queue::Scheduler& scheduler) const {
+  const MonoTime turn = scheduler.NextWake();
+  return turn <= host_->loop().now() + scheduler.limits().rate_delay &&
+         host_->loop().NextWake() <= turn;
+}
+
 void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
   const MonoTime now = host_->loop().now();
   const bool disk_is_well = now - host_->committer().last_failure() > kIdleMost;
@@ -56,8 +64,7 @@ void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
       const bool goes_on = known == idle_.end() || nexthop.ready() < known->second.ready;
       const MonoTime since = goes_on ? now : known->second.since;
       idle[key] = {since, nexthop.ready()};
-      // While one job goes another may come: the line is not always shorter after a turn.
-      if (now - since <= kIdleMost + 10 * scheduler.limits().rate_delay) return;
+      if (now - since <= kIdleMost || WaitsForRate(scheduler)) return;
       wrong->push_back(fmt::format("stuck: {} messages ready for {} since {}, none is sent",
                                    nexthop.ready(), nexthop.name(),
                                    absl::FormatDuration(now - since)));

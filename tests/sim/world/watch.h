@@ -22,8 +22,8 @@ struct WatchLimits {
 class Watch {
  public:
   // A destination with mail that could be sent, to which nothing is sent, for longer than
-  // this is stuck; with a rate delay, so much later than ten of it. Suspended destinations
-  // are not meant, nor hosts whose disk refused something that recently.
+  // this is stuck, unless a rate delay will end by itself. Suspended destinations are not
+  // meant, nor hosts whose disk refused something that recently.
   static constexpr absl::Duration kIdleMost = absl::Seconds(5);
 
   // Borrowed.
@@ -36,6 +36,7 @@ class Watch {
  private:
   void LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddress>& sites,
                     std::vector<std::string>* wrong) const;
+  bool WaitsForRate(const queue::Scheduler& scheduler) const;
   void LookAtDestinations(std::vector<std::string>* wrong);
   void LookAtCounts(std::vector<std::string>* wrong) const;
 
