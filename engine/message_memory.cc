@@ -58,6 +58,7 @@ void MessageMemory::Finish(QueueId id, absl::StatusOr<std::shared_ptr<QueuedMess
   const std::vector<Answer> waiting = std::move(it->second);
   loading_.erase(it);
   for (const Answer& answer : waiting) answer(result);
+  if (on_load_end_ != nullptr) on_load_end_();
 }
 
 }  // namespace mailrace::engine

@@ -40,6 +40,8 @@ class MessageMemory {
   // for changes of its records. A delivery that meets this object reads the content itself.
   void LoadEnvelope(QueueId id, Answer answer) { Ask(id, false, std::move(answer)); }
   bool may_load() const { return loading_.size() < kLoadsMax; }
+  // Called after each load and its answers: whoever was refused one may try again.
+  void set_on_load_end(std::function<void()> callback) { on_load_end_ = std::move(callback); }
 
   uint64_t octets() const { return octets_; }
 
@@ -54,6 +56,7 @@ class MessageMemory {
   ShardStats* const stats_;
   absl::flat_hash_map<QueueId, std::weak_ptr<QueuedMessage>> messages_;
   absl::flat_hash_map<QueueId, std::vector<Answer>> loading_;
+  std::function<void()> on_load_end_;
   uint64_t octets_ = 0;
 };
 

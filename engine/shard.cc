@@ -51,6 +51,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.rearm = [this] { ArmTick(); };
   context_.destination_died = [this] { expiry_sweep_.Start(); };
   delay_watch_.Arm();
+  memory_.set_on_load_end([this] { PumpLoadLine(); });
   scheduler_.set_on_ready([this](queue::NexthopQueue* nexthop) { Pump(nexthop); });
 }
 
@@ -217,7 +218,20 @@ std::unique_ptr<JobPass> Shard::Next(const std::string& nexthop_name) {
     std::unique_ptr<JobPass> pass = BeginPass(job);
     if (pass != nullptr) return pass;
   }
+  if (nexthop->ready() > 0 && waits_to_load_.insert(nexthop_name).second) {
+    load_line_.push_back(nexthop_name);
+  }
   return nullptr;
+}
+
+// A load ended: the nexthops that were refused one have their turn.
+void Shard::PumpLoadLine() {
+  for (size_t left = load_line_.size(); left > 0 && memory_.may_load(); --left) {
+    const std::string name = std::move(load_line_.front());
+    load_line_.pop_front();
+    waits_to_load_.erase(name);
+    if (queue::NexthopQueue* const nexthop = scheduler_.FindNexthop(name)) Pump(nexthop);
+  }
 }
 
 std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
@@ -287,7 +301,6 @@ void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage
     operations_.AfterFailedLoad(id);
   }
   ArmTick();
-  // Others may have waited for one load less.
   Pump(nexthop);
 }
 

@@ -5,6 +5,7 @@
 // Lives on one thread. Other threads reach it through its inbox.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/task.h"
 #include "engine/delay_watch.h"
 #include "engine/delivery/destination.h"
@@ -91,6 +93,7 @@ class Shard final : public Acceptor, private JobFeed {
   void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);
   void Pump(queue::NexthopQueue* nexthop);
   void PumpAll();
+  void PumpLoadLine();
   bool Operate(QueueId id, Operation::Kind kind) {
     return operations_.Apply(id, {kind, ""}, nullptr) == OperationResult::kDone;
   }
@@ -117,6 +120,9 @@ class Shard final : public Acceptor, private JobFeed {
   DelayWatch delay_watch_;
   ShardOperations operations_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
+  // Nexthops with ready mail that was refused a load, in the order of their turns.
+  std::deque<std::string> load_line_;
+  absl::flat_hash_set<std::string> waits_to_load_;
   CallbackTimer tick_;
   bool draining_ = false;
 };

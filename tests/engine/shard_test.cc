@@ -1,6 +1,7 @@
 // A shard and its queue: memory, evictions, the operator's wishes, reloads, restarts.
 #include "engine/shard.h"
 
+#include "fmt/format.h"
 #include "tests/engine/delivery/delivery_fixture.h"
 
 namespace mailrace::engine {
@@ -10,6 +11,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
+using testing::UnorderedElementsAreArray;
 
 class ShardTest : public DeliveryFixture {
  protected:
@@ -59,6 +61,30 @@ TEST_F(ShardTest, ProbesOfADeadDestinationLeaveNothingInMemoryBeyondTheBudget) {
   host_->RunFor(absl::Hours(2));
   EXPECT_EQ(Queued(), 20u);
   EXPECT_EQ(stats().memory_octets.value(), 0u);
+}
+
+TEST_F(ShardTest, WhoWasRefusedALoadHasItsTurnWhenOthersAreThrough) {
+  // More mail is to be read back at once than may be: the last destinations get no load at
+  // all at first, and nothing of their own would remind of them.
+  settings_.relayhost.clear();
+  settings_.memory_octets_max = 1;
+  settings_.limits.initial_concurrency = 20;
+  settings_.delivery_deferred = true;
+  Start();
+  std::vector<std::string> expected;
+  for (int domain = 0; domain < 20; ++domain) {
+    const std::string name = fmt::format("d{}.test", domain);
+    host_->resolver().Add(name, {sim::RelayAddress().ip});
+    for (int i = 0; i < 20; ++i) {
+      expected.push_back(fmt::format("u{}@{}", i, name));
+      Submit(To({expected.back()}));
+    }
+  }
+  host_->reader().set_delay_max(absl::Seconds(1));
+  settings_.delivery_deferred = false;
+  Reload();
+  host_->RunFor(absl::Minutes(1));
+  EXPECT_THAT(DeliveredTo(), UnorderedElementsAreArray(expected));
 }
 
 TEST_F(ShardTest, JobsOfOneMessageShareOneState) {
