@@ -37,8 +37,9 @@ absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now
 
 }  // namespace
 
-// Outcomes of one message on their way to the disk. With the committer it owns itself;
-// waiting for space, or for an older one of its message, the recorder does.
+// Outcomes of one message on their way to the disk. With the committer it owns itself, and
+// outlives the recorder if need be; waiting for space, or for an older one of its message,
+// it is the recorder's.
 class OutcomeRecorder::Request final : public queue::CommitRequest {
  public:
   // `message`: kept in memory until its outcomes are on the disk; null if there are none.
@@ -59,8 +60,25 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   QueueId id() const { return id_; }
   std::function<void()> durable;  // Somebody waits for it; may be null.
 
+  // The recorder goes while the committer has this: nothing of the shard may be touched,
+  // nor anything kept that knows it.
+  void Orphan() {
+    recorder_ = nullptr;
+    message_.reset();
+    notices.clear();
+    marks.clear();
+    next.reset();
+    durable = nullptr;
+  }
+  bool waits_for_space() const { return waits_for_space_; }
+  void Again() {
+    waits_for_space_ = false;
+    status = absl::OkStatus();
+  }
+
   void Done() override {
     std::unique_ptr<Request> self(this);
+    if (recorder_ == nullptr) return;
     ShardContext& context = *recorder_->context_;
     if (absl::IsResourceExhausted(status)) {
       // What was sent stays sent; only its record waits for space (reliability.md 5.1).
@@ -70,6 +88,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
         context.logger->Warning("qmgr", fmt::format("{}: cannot record outcome: {}; will try again",
                                                     id_.ToString(), status.ToString()));
       }
+      waits_for_space_ = true;
       recorder_->AwaitSpace(std::move(self));
       return;
     }
@@ -89,10 +108,11 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
   }
 
  private:
-  OutcomeRecorder* const recorder_;
+  OutcomeRecorder* recorder_;  // Null: it is gone.
   const QueueId id_;
-  const std::shared_ptr<QueuedMessage> message_;
-  bool retrying_ = false;
+  std::shared_ptr<QueuedMessage> message_;
+  bool retrying_ = false;         // It was refused for want of space.
+  bool waits_for_space_ = false;  // Now: else the committer has it.
 };
 
 OutcomeRecorder::OutcomeRecorder(ShardContext* context,
@@ -105,7 +125,11 @@ OutcomeRecorder::OutcomeRecorder(ShardContext* context,
       try_again_([this] { TryAgain(); }),
       durable_(context->loop) {}
 
-OutcomeRecorder::~OutcomeRecorder() = default;
+OutcomeRecorder::~OutcomeRecorder() {
+  for (const auto& [id, line] : lines_) {
+    if (!line.first->waits_for_space()) line.first->Orphan();
+  }
+}
 
 void OutcomeRecorder::ClearMarks(std::vector<FlightMark>* marks) {
   for (const FlightMark mark : *marks) context_->flights->Clear(mark);
@@ -117,9 +141,9 @@ void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   ++outstanding_;
   // What is written of one message is written in its order: an older change that a full
   // disk makes us try again must neither undo nor outlive a newer one.
-  const auto [last, only] = last_.try_emplace(request->id(), request.get());
+  const auto [line, only] = lines_.try_emplace(request->id(), Line{request.get(), request.get()});
   if (!only) {
-    Request* const before = std::exchange(last->second, request.get());
+    Request* const before = std::exchange(line->second.last, request.get());
     before->next = std::move(request);
     return;
   }
@@ -129,9 +153,10 @@ void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
 
 void OutcomeRecorder::Proceed(Request* done) {
   if (done->next == nullptr) {
-    last_.erase(done->id());
+    lines_.erase(done->id());
     return;
   }
+  lines_.find(done->id())->second.first = done->next.get();
   done->next->urgent = true;  // It has waited once.
   context_->committer->Submit(done->next.release());
 }
@@ -145,7 +170,7 @@ void OutcomeRecorder::AwaitSpace(std::unique_ptr<Request> request) {
 
 void OutcomeRecorder::TryAgain() {
   for (std::unique_ptr<Request>& request : std::exchange(without_space_, {})) {
-    request->status = absl::OkStatus();
+    request->Again();
     context_->committer->Submit(request.release());
   }
 }

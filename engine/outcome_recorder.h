@@ -37,6 +37,7 @@ class OutcomeRecorder {
                   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue,
                   std::function<void()> unblocked);
   // What waits for space goes with it: the next start finds the mail as it was before.
+  // What the committer has may still be written, and frees itself.
   ~OutcomeRecorder();
 
   // Judges and logs every recipient of a finished transaction. True if any was delivered.
@@ -112,7 +113,12 @@ class OutcomeRecorder {
   Notifier notifier_;
   std::function<void(std::shared_ptr<QueuedMessage>)> enqueue_;
   std::function<void()> unblocked_;
-  absl::flat_hash_map<QueueId, Request*> last_;  // Of each message's, on their way.
+  // Of one message, on their way: the first is with the committer or waits for space.
+  struct Line {
+    Request* first;
+    Request* last;
+  };
+  absl::flat_hash_map<QueueId, Line> lines_;
   std::vector<std::unique_ptr<Request>> without_space_;
   CallbackTimer try_again_;
   size_t retrying_ = 0;

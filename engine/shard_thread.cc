@@ -2,7 +2,10 @@
 
 #include <pthread.h>
 
+#include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/sync.h"
 #include "fmt/format.h"
@@ -10,13 +13,33 @@
 namespace mailrace::engine {
 
 // Hands what the commit thread finished back to the shard: one call a group.
+namespace {
+
+// Requests on their way back to their shard. If it is gone before they come, they are told
+// all the same: who is left then only frees itself.
+class Returned {
+ public:
+  explicit Returned(std::span<queue::CommitRequest* const> requests)
+      : requests_(requests.begin(), requests.end()) {}
+  Returned(const Returned&) = delete;
+  Returned& operator=(const Returned&) = delete;
+  ~Returned() { Tell(); }
+
+  void Tell() {
+    for (queue::CommitRequest* request : std::exchange(requests_, {})) request->Done();
+  }
+
+ private:
+  std::vector<queue::CommitRequest*> requests_;
+};
+
+}  // namespace
+
 class ShardThread::Sink final : public queue::CommitSink {
  public:
   explicit Sink(ShardInbox* inbox) : inbox_(inbox) {}
   void Committed(std::span<queue::CommitRequest* const> finished) override {
-    inbox_->Post([requests = std::vector(finished.begin(), finished.end())] {
-      for (queue::CommitRequest* request : requests) request->Done();
-    });
+    inbox_->Post([returned = std::make_shared<Returned>(finished)] { returned->Tell(); });
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "base/loop.h"
 #include "base/random.h"
@@ -25,6 +26,10 @@ class SimCommitter final : public queue::Committer {
 
   // Borrowed; outlive the committer.
   SimCommitter(Loop* loop, Random* random, queue::Store* store);
+  SimCommitter(const SimCommitter&) = delete;
+  SimCommitter& operator=(const SimCommitter&) = delete;
+  // Gives back, uncommitted, what the shards no longer wait for.
+  ~SimCommitter() override { Return(std::exchange(pending_, {})); }
 
   void Submit(queue::CommitRequest* request) override;
 

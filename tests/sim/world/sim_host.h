@@ -95,10 +95,10 @@ class SimHost {
   SimClock clock_;
   Loop loop_;
   SimNetwork network_;
+  SimSink sink_;  // Before the committer, which gives back in the end.
   SimCommitter committer_;
   SimReader reader_;
   SimResolver resolver_;
-  SimSink sink_;
   engine::CredentialPauses pauses_;
   SimRelay relay_;
   TaskScope tasks_;
