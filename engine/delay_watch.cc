@@ -107,7 +107,7 @@ std::string DelayWatch::ReasonOf(const QueuedMessage& message) const {
   for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
     if (!message.pending(i)) continue;
     const queue::NexthopQueue* nexthop =
-        context_->scheduler->FindNexthop(NexthopOf(envelope.recipients[i], *context_->settings));
+        context_->scheduler->FindNexthop(NexthopOf(envelope, i, *context_->settings));
     if (nexthop != nullptr && nexthop->suspended(context_->loop->now())) {
       return fmt::format("delivery temporarily suspended: {}", nexthop->suspend_reason());
     }

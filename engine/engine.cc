@@ -172,7 +172,7 @@ absl::Status Engine::RecoverMessages() {
       }
       const std::string_view tenant = *found->names.insert(message.envelope.tenant).first;
       const std::string_view nexthop =
-          *found->names.insert(NexthopOf(message.envelope.recipients[i], *start_.settings)).first;
+          *found->names.insert(NexthopOf(message.envelope, i, *start_.settings)).first;
       bool known = false;
       for (size_t j = first; j < jobs.size() && !known; ++j) {
         known = jobs[j].nexthop == nexthop;

@@ -228,7 +228,7 @@ void OutcomeRecorder::LogRecipient(const JobPass& pass, uint32_t recipient,
       line.status = logs::DeliveryStatus::kDeferred;
       break;
   }
-  context_->logger->Info("smtp", logs::FormatDelivery(line, context_->settings->log_style));
+  context_->logger->Info(facts.agent, logs::FormatDelivery(line, context_->settings->log_style));
 }
 
 bool OutcomeRecorder::WantsRelayedNotice(const JobPass& pass, uint32_t recipient,

@@ -27,6 +27,7 @@ struct TransactionFacts {
   uint32_t uses = 1;         // Of the connection, this one included.
   std::string tls_features;  // For "tls="; empty: not logged.
   bool offers_dsn = false;
+  std::string_view agent = "smtp";  // Who the log says it was.
 };
 
 class OutcomeRecorder {
@@ -55,9 +56,13 @@ class OutcomeRecorder {
   void PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
                    const TransactionFacts& facts);
 
-  // Every pending recipient fails for good without a session (null MX, expired while the
-  // destination was dead).
+  // Every pending recipient fails for good without a session.
   void PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status, const std::string& text);
+
+  // The same for every pending recipient: what a transport says that asks no server
+  // (error, retry, discard). A deferral is charged; soft_bounce makes one of a failure.
+  void PassSettled(std::unique_ptr<JobPass> pass, Disposition disposition,
+                   const TransactionFacts& facts);
 
   // The same by an operator's wish; `reason` may be empty.
   void PassBounced(std::unique_ptr<JobPass> pass, std::string_view reason);

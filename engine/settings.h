@@ -13,6 +13,8 @@
 #include "absl/time/time.h"
 #include "base/socket_address.h"
 #include "engine/bounces/bounce_rules.h"
+#include "engine/config/relayhost.h"
+#include "engine/delivery/target_list.h"
 #include "engine/intake/intake_options.h"
 #include "engine/logs/log_lines.h"
 #include "engine/logs/tls_lines.h"
@@ -24,6 +26,8 @@
 
 namespace mailrace::engine {
 
+class Routes;
+
 struct Settings {
   uint64_t generation = 0;  // Counts reloads.
 
@@ -33,7 +37,9 @@ struct Settings {
   std::string helo_name = "localhost";
   std::vector<std::string> discard_ehlo_keywords;  // smtp_discard_ehlo_keywords, upper case.
 
-  // Where mail goes. Empty relayhost: to the recipients' domains by MX.
+  // Where mail goes: the whole of it; null in simulations, where relayhost alone decides.
+  std::shared_ptr<const Routes> routes;
+  // As the queue calls it. Empty: to the recipients' domains by MX.
   std::string relayhost;
   uint16_t default_port = 25;
   bool delivery_deferred = false;  // defer_transports names smtp: queue, send nothing.
@@ -50,12 +56,14 @@ struct Settings {
   uint32_t connection_reuse_count_limit = 0;  // 0: none.
   absl::Duration tls_session_timeout = absl::Hours(1);
   bool use_mx = true;  // disable_dns_lookups = no
-  int mx_address_limit = 5;
-  int mx_session_limit = 2;
+  TargetRules targets;
+  std::vector<config::Nexthop> fallback_relays;  // smtp_fallback_relay
   transport::Resolver::Family family = transport::Resolver::Family::kAny;
   std::optional<IpAddress> bind_address;
   std::optional<IpAddress> bind_address6;
+  bool bind_address_enforce = false;
   absl::Duration sasl_failure_pause = absl::Seconds(300);
+  bool sasl_soft_bounce = true;  // smtp_sasl_auth_soft_bounce
 
   // The queue.
   queue::RetrySchedule retry;

@@ -8,7 +8,9 @@
 
 #include "base/text.h"
 #include "engine/config/message_class.h"
+#include "engine/own_addresses.h"
 #include "engine/routing/configured_policy.h"
+#include "engine/routing/routes.h"
 #include "fmt/format.h"
 #include "transport/tls/context.h"
 
@@ -51,11 +53,6 @@ void FillSessions(const Options& options, Settings* settings) {
       static_cast<uint32_t>(smtp.smtp_connection_reuse_count_limit);
   settings->tls_session_timeout = options.tls.smtp_tls_session_cache_timeout;
   settings->use_mx = !smtp.disable_dns_lookups;
-  settings->mx_address_limit = static_cast<int>(smtp.smtp_mx_address_limit);
-  settings->mx_session_limit = static_cast<int>(smtp.smtp_mx_session_limit);
-  // 0 means "no limit" in Postfix's words.
-  if (settings->mx_address_limit == 0) settings->mx_address_limit = 1000;
-  if (settings->mx_session_limit == 0) settings->mx_session_limit = 1000;
   const auto has = [&](std::string_view word) {
     return std::find(smtp.inet_protocols.begin(), smtp.inet_protocols.end(), word) !=
            smtp.inet_protocols.end();
@@ -70,7 +67,28 @@ void FillSessions(const Options& options, Settings* settings) {
   if (const auto ip = IpAddress::Parse(smtp.smtp_bind_address6); ip.ok()) {
     settings->bind_address6 = *ip;
   }
+  settings->bind_address_enforce = smtp.smtp_bind_address_enforce;
   settings->sasl_failure_pause = options.sasl.sasl_failure_pause;
+  settings->sasl_soft_bounce = options.sasl.smtp_sasl_auth_soft_bounce;
+}
+
+TargetRules TargetRulesFromOptions(const Options& options) {
+  const config::SmtpOptions& smtp = options.smtp;
+  TargetRules rules;
+  using Prefer = TargetRules::Prefer;
+  rules.smtp_address_preference = smtp.smtp_address_preference == "ipv4"   ? Prefer::kIpv4
+                                  : smtp.smtp_address_preference == "ipv6" ? Prefer::kIpv6
+                                                                           : Prefer::kAny;
+  rules.smtp_randomize_addresses = smtp.smtp_randomize_addresses;
+  rules.smtp_balance_inet_protocols = options.routing.smtp_balance_inet_protocols;
+  rules.smtp_mx_address_limit = static_cast<size_t>(smtp.smtp_mx_address_limit);
+  rules.ignore_mx_lookup_error = options.routing.ignore_mx_lookup_error;
+  rules.smtp_defer_if_no_mx_address_found = options.routing.smtp_defer_if_no_mx_address_found;
+  std::vector<SocketAddress> listeners = options.submission.submission_listen;
+  listeners.insert(listeners.end(), options.submission.submission_tls_listen.begin(),
+                   options.submission.submission_tls_listen.end());
+  rules.own = {ExpandWildcards(listeners), options.routing.proxy_interfaces};
+  return rules;
 }
 
 void FillNotices(const config::QueueOptions& queue, int shards, BouncePolicy* policy) {
@@ -203,10 +221,10 @@ std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config>
   settings->helo_name = options.smtp.smtp_helo_name;
   settings->discard_ehlo_keywords = Uppered(options.smtp.smtp_discard_ehlo_keywords);
   settings->default_port = options.smtp.smtp_tcp_port_number;
-  for (const config::Nexthop& relay : options.smtp.relayhost) {
-    settings->relayhost += settings->relayhost.empty() ? "" : ", ";
-    settings->relayhost += relay.text;
-  }
+  settings->relayhost = RelayhostName(options.smtp.relayhost);
+  settings->routes = std::make_shared<const Routes>(config);
+  settings->targets = TargetRulesFromOptions(options);
+  settings->fallback_relays = options.smtp.smtp_fallback_relay;
   FillSessions(options, settings.get());
   bool good = FillQueue(*config, settings.get(), diagnostics);
   good = FillIntake(*config, settings.get(), diagnostics) && good;

@@ -47,6 +47,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.ages = &ages_;
   context_.stats = &stats_;
   context_.tls_sessions = &tls_sessions_;
+  context_.dead_addresses = &dead_addresses_;
   context_.wishes = &wishes_;
   context_.rearm = [this] { ArmTick(); };
   context_.destination_died = [this] { expiry_sweep_.Start(); };
@@ -138,8 +139,8 @@ void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_atte
                     !context_.settings->delivery_deferred;
   // Grouped by nexthop; with a relayhost there is one.
   std::vector<std::pair<std::string, uint32_t>> nexthops;
-  for (const queue::Recipient& recipient : envelope.recipients) {
-    std::string nexthop = NexthopOf(recipient, *context_.settings);
+  for (size_t i = 0; i < envelope.recipients.size(); ++i) {
+    std::string nexthop = NexthopOf(envelope, i, *context_.settings);
     const auto it = std::find_if(nexthops.begin(), nexthops.end(),
                                  [&](const auto& entry) { return entry.first == nexthop; });
     if (it == nexthops.end()) {
@@ -242,7 +243,7 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
   const queue::Envelope& envelope = message->envelope();
   for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
     if (!message->pending(i) || message->taken(i)) continue;
-    std::string nexthop = NexthopOf(envelope.recipients[i], *context_.settings);
+    std::string nexthop = NexthopOf(envelope, i, *context_.settings);
     if (nexthop == here) {
       recipients.push_back(i);
     } else {
@@ -329,6 +330,7 @@ void Shard::Reload(std::shared_ptr<const Settings> settings) {
   scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   // Trust may have changed: nothing of the old configuration is resumed.
   tls_sessions_.Clear();
+  dead_addresses_.Clear();
   if (was_deferred && !context_.settings->delivery_deferred) Flush();
   TryDeadDestinations();
   delay_watch_.Arm();

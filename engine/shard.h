@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/task.h"
 #include "engine/delay_watch.h"
+#include "engine/delivery/dead_addresses.h"
 #include "engine/delivery/destination.h"
 #include "engine/expiry_sweep.h"
 #include "engine/intake/acceptor.h"
@@ -109,6 +110,7 @@ class Shard final : public Acceptor, private JobFeed {
   ShardContext context_;
   ShardStats stats_;
   TlsSessionCache tls_sessions_;
+  DeadAddresses dead_addresses_;
   MessageMemory memory_;  // Before all that holds messages.
   queue::Scheduler scheduler_;
   TaskScope tasks_;

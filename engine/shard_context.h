@@ -26,6 +26,8 @@
 
 namespace mailrace::engine {
 
+class DeadAddresses;
+
 struct ShardContext {
   int shard = 0;
   int shards = 1;
@@ -56,6 +58,7 @@ struct ShardContext {
   MailAge* ages = nullptr;
   ShardStats* stats = nullptr;
   TlsSessionCache* tls_sessions = nullptr;
+  DeadAddresses* dead_addresses = nullptr;
   OperatorWishes* wishes = nullptr;
   // The shard stops: no further address is tried, no session begun.
   bool cancelled = false;

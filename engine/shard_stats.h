@@ -18,6 +18,7 @@ struct ShardStats {
   Counter deferred;
   Counter failed;
   Counter expired;
+  Counter discarded;  // By the discard transport.
   Counter uncertain;
   Counter dsn_sent;
   Counter delay_notices_left_out;  // Their senders had had enough.

@@ -126,7 +126,8 @@ class Listener {
 class Network {
  public:
   virtual ~Network() = default;
-  // `local` binds the source address (smtp_bind_address); port 0 is usual.
+  // `local` binds the source address (smtp_bind_address). FailedPrecondition: it cannot be
+  // bound.
   virtual Task<absl::StatusOr<std::unique_ptr<Connection>>> Connect(SocketAddress remote,
                                                                     std::optional<IpAddress> local,
                                                                     MonoTime deadline) = 0;

@@ -73,6 +73,7 @@ ShardFigures Figures(ShardRuntime* runtime) {
                       {"delivered", s.delivered.value()},
                       {"deferred", s.deferred.value()},
                       {"failed", s.failed.value()},
+                      {"discarded", s.discarded.value()},
                       {"expired", s.expired.value()},
                       {"uncertain", s.uncertain.value()},
                       {"notices_sent", s.dsn_sent.value()},

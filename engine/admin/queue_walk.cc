@@ -36,7 +36,7 @@ std::vector<size_t> JobsOfRecipients(const queue::RecoveredMessage& message,
                                      const std::vector<JobFacts>& jobs, const Settings& settings) {
   std::vector<size_t> job_of(message.envelope.recipients.size(), jobs.size() == 1 ? 0 : SIZE_MAX);
   for (size_t i = 0; i < job_of.size() && jobs.size() > 1; ++i) {
-    const std::string nexthop = NexthopOf(message.envelope.recipients[i], settings);
+    const std::string nexthop = NexthopOf(message.envelope, i, settings);
     for (size_t j = 0; j < jobs.size(); ++j) {
       if (jobs[j].nexthop == nexthop) job_of[i] = j;
     }

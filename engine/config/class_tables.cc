@@ -3,58 +3,48 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
 #include "engine/config/message_class.h"
+#include "engine/config/table_values.h"
 
 namespace mailrace::engine::config {
 
 namespace {
 
-using tables::LookupTable;
-using tables::TableHit;
 using tables::TableList;
 using tables::TableLoadOptions;
 
-constexpr size_t kQuotedMax = 80;
-
-void CheckValues(const TableList& list, const TableLoadOptions& options,
-                 const std::function<bool(std::string_view)>& good, std::string_view expected,
-                 Diagnostics* diagnostics) {
-  const auto check = [&](const LookupTable& table, std::string_view key) {
-    const absl::StatusOr<std::optional<TableHit>> hit = table.Lookup(key);
-    if (!hit.ok() || !hit->has_value() || good((*hit)->value)) return;
-    // Of a file: where the entry stands. Of a table in main.cf: where that stands.
-    const bool in_file = (*hit)->origin.starts_with('/');
-    diagnostics->Error(in_file ? Place{(*hit)->origin, 0} : options.place, options.parameter,
-                       fmt::format("{}\"{}\": expected {}",
-                                   key.empty() ? "" : fmt::format("{}: ", Printable(key, 80)),
-                                   Printable((*hit)->value, kQuotedMax), expected));
+// A check for CheckTableValues: `good` is what a value must be, `expected` its words.
+template <typename Good>
+auto Problem(Good good, std::string expected) {
+  return [good, expected = std::move(expected)](std::string_view value) {
+    return good(value) ? std::string() : fmt::format("expected {}", expected);
   };
-  for (const auto& table : list.tables()) {
-    check(*table, "");  // static: has the one value for every key, and no entries.
-    table->ForEach([&](std::string_view key, std::string_view) { check(*table, key); });
-  }
 }
 
 }  // namespace
 
 void CheckClassTable(const TableList& tables, const TableLoadOptions& options,
                      Diagnostics* diagnostics) {
-  CheckValues(
-      tables, options, [](std::string_view value) { return ParseMessageClass(value).has_value(); },
-      "urgent, normal or bulk", diagnostics);
+  CheckTableValues(
+      tables, options,
+      Problem([](std::string_view value) { return ParseMessageClass(value).has_value(); },
+              "urgent, normal or bulk"),
+      diagnostics);
 }
 
 void CheckTenantTable(const TableList& tables, const TableLoadOptions& options,
                       Diagnostics* diagnostics) {
-  CheckValues(
-      tables, options, [](std::string_view value) { return ParseTenant(value).has_value(); },
-      fmt::format("a tenant's name: 1 to {} printable characters without blanks", kTenantOctetsMax),
+  CheckTableValues(
+      tables, options,
+      Problem([](std::string_view value) { return ParseTenant(value).has_value(); },
+              fmt::format("a tenant's name: 1 to {} printable characters without blanks",
+                          kTenantOctetsMax)),
       diagnostics);
 }
 
@@ -84,9 +74,11 @@ void CheckListenerKeys(const TableList& tables, const TableLoadOptions& options,
 
 void CheckWeightTable(const TableList& tables, const TableLoadOptions& options,
                       Diagnostics* diagnostics) {
-  CheckValues(
-      tables, options, [](std::string_view value) { return ParseTenantWeight(value).has_value(); },
-      "a weight from 1 to 1000", diagnostics);
+  CheckTableValues(
+      tables, options,
+      Problem([](std::string_view value) { return ParseTenantWeight(value).has_value(); },
+              "a weight from 1 to 1000"),
+      diagnostics);
 }
 
 }  // namespace mailrace::engine::config

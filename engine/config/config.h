@@ -28,6 +28,10 @@ struct Config {
   std::shared_ptr<const tables::TableList> sasl_passwords;  // smtp_sasl_password_maps
   std::shared_ptr<const tables::TableList> tls_per_site;    // smtp_tls_per_site
   std::shared_ptr<const tables::TableList> tls_policies;    // smtp_tls_policy_maps
+  // Their values have been checked (engine/config/routing_tables.h).
+  std::shared_ptr<const tables::TableList> transports;          // transport_maps
+  std::shared_ptr<const tables::TableList> sender_relayhosts;   // sender_dependent_relayhost_maps
+  std::shared_ptr<const tables::TableList> default_transports;  // sender_dependent_default_…
   // Their values have been checked (engine/config/class_tables.h).
   std::shared_ptr<const tables::TableList> message_classes;  // submission_class_maps
   std::shared_ptr<const tables::TableList> message_tenants;  // submission_tenant_maps

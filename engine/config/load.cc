@@ -15,6 +15,7 @@
 #include "engine/config/macros.h"
 #include "engine/config/main_cf.h"
 #include "engine/config/parameter.h"
+#include "engine/config/routing_tables.h"
 #include "engine/config/validate.h"
 #include "engine/config/values.h"
 
@@ -58,6 +59,11 @@ class Loader {
     ValidateOptions(*config_, environment_.check_files, diagnostics_);
     config_->tls_per_site = Table("smtp_tls_per_site", false);
     config_->tls_policies = Table("smtp_tls_policy_maps", false);
+    config_->transports = RoutingTable("transport_maps", CheckTransportTable);
+    config_->sender_relayhosts =
+        RoutingTable("sender_dependent_relayhost_maps", CheckRelayhostTable);
+    config_->default_transports =
+        RoutingTable("sender_dependent_default_transport_maps", CheckDefaultTransportTable);
     config_->sasl_passwords = Table(std::string(kPasswordParameter), true);
     config_->message_classes = CheckedTable("submission_class_maps", CheckClassTable);
     config_->message_tenants = CheckedTable("submission_tenant_maps", CheckTenantTable);
@@ -244,6 +250,19 @@ class Loader {
     const tables::TableLoadOptions options{.parameter = parameter,
                                            .place = config_->settings[parameter].place};
     if (list != nullptr) check(*list, options, diagnostics_);
+    return list;
+  }
+
+  std::shared_ptr<const tables::TableList> RoutingTable(
+      const std::string& parameter,
+      void (*check)(const tables::TableList&, const tables::TableLoadOptions&, uint16_t port,
+                    Diagnostics*)) {
+    std::shared_ptr<const tables::TableList> list = Table(parameter, false);
+    const tables::TableLoadOptions options{.parameter = parameter,
+                                           .place = config_->settings[parameter].place};
+    if (list != nullptr) {
+      check(*list, options, config_->options.smtp.smtp_tcp_port_number, diagnostics_);
+    }
     return list;
   }
 

@@ -5,6 +5,7 @@
 #include "engine/config/class_options.h"
 #include "engine/config/general_options.h"
 #include "engine/config/queue_options.h"
+#include "engine/config/routing_options.h"
 #include "engine/config/smtp_options.h"
 #include "engine/config/submission_options.h"
 #include "engine/config/tls_options.h"
@@ -16,6 +17,7 @@ struct Options {
   LogOptions log;
   EntropyOptions entropy;
   SmtpOptions smtp;
+  RoutingOptions routing;
   SaslOptions sasl;
   TlsOptions tls;
   QueueOptions queue;

@@ -99,9 +99,9 @@ std::string Parameter::TypeText() const {
 
 const std::vector<ParameterGroup>& ParameterGroups() {
   static const auto* const groups = new std::vector<ParameterGroup>{
-      GeneralParameters(),  RelayParameters(), SaslParameters(),        TlsParameters(),
-      SmtpTimeParameters(), QueueParameters(), DestinationParameters(), SubmissionParameters(),
-      ClassParameters(),    LogParameters(),   EntropyParameters()};
+      GeneralParameters(),    RelayParameters(),    RoutingParameters(), SaslParameters(),
+      TlsParameters(),        SmtpTimeParameters(), QueueParameters(),   DestinationParameters(),
+      SubmissionParameters(), ClassParameters(),    LogParameters(),     EntropyParameters()};
   return *groups;
 }
 

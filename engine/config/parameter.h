@@ -75,6 +75,7 @@ ParameterGroup GeneralParameters();
 ParameterGroup LogParameters();
 ParameterGroup EntropyParameters();
 ParameterGroup RelayParameters();
+ParameterGroup RoutingParameters();
 ParameterGroup SmtpTimeParameters();
 ParameterGroup SaslParameters();
 ParameterGroup TlsParameters();

@@ -19,6 +19,15 @@ constexpr absl::Duration kFirstSuspension = absl::Seconds(10);
 // Messages of which one session may have handed out a part at a time.
 constexpr size_t kPassesMax = 4;
 
+// What a transport that asks no server says of all mail.
+Disposition Verdict(const HopName& hop) {
+  using Kind = Disposition::Kind;
+  const Kind kind = hop.transport == config::Transport::kError   ? Kind::kFailed
+                    : hop.transport == config::Transport::kRetry ? Kind::kDeferred
+                                                                 : Kind::kDelivered;
+  return {kind, false, hop.status, hop.text};
+}
+
 }  // namespace
 
 // One session and the passes that are on it. The session's source of transactions.
@@ -157,6 +166,7 @@ Destination::Destination(ShardContext* context, OutcomeRecorder* recorder, JobFe
       recorder_(recorder),
       feed_(feed),
       nexthop_(std::move(nexthop)),
+      hop_(HopName::Parse(nexthop_)),
       suspension_(kFirstSuspension) {}
 
 Destination::~Destination() = default;
@@ -260,6 +270,11 @@ Task<void> Destination::Work(Worker* worker) {
 }
 
 Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
+  if (hop_.transport != config::Transport::kSmtp) {
+    recorder_->PassSettled(std::move(pass), Verdict(hop_),
+                           {.agent = config::TransportName(hop_.transport)});
+    co_return;
+  }
   const MonoTime begun = context_->loop->now();
   const absl::Duration age =
       context_->ages->Age(pass->message()->envelope(), context_->settings->retry);
@@ -285,7 +300,10 @@ Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
   }
   context_->stats->connect_failures.Add();
   if (made.permanent) {
-    recorder_->PassFailed(std::move(pass), made.trouble.status, made.trouble.text);
+    const TransactionFacts facts{made.relay.value_or(logs::Peer{}), 1, made.tls_features};
+    recorder_->PassSettled(
+        std::move(pass),
+        {Disposition::Kind::kFailed, false, made.trouble.status, made.trouble.text}, facts);
     co_return;
   }
   // First the verdict on the destination, so that the job finds it suspended.

@@ -15,6 +15,7 @@
 #include "engine/delivery/job_pass.h"
 #include "engine/delivery/session_maker.h"
 #include "engine/outcome_recorder.h"
+#include "engine/routing/hop_name.h"
 #include "engine/shard_context.h"
 
 namespace mailrace::engine {
@@ -55,6 +56,7 @@ class Destination {
   OutcomeRecorder* const recorder_;
   JobFeed* const feed_;
   const std::string nexthop_;
+  const HopName hop_;
   std::list<std::unique_ptr<Worker>> workers_;
   std::vector<Worker*> idle_;  // Last used last: the warmest is woken first.
   size_t connecting_ = 0;

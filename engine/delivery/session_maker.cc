@@ -5,8 +5,12 @@
 #include <vector>
 
 #include "engine/config/relayhost.h"
+#include "engine/delivery/dead_addresses.h"
+#include "engine/delivery/server_login.h"
 #include "engine/delivery/session_security.h"
+#include "engine/delivery/target_finder.h"
 #include "engine/logs/log_lines.h"
+#include "engine/routing/hop_name.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -19,58 +23,17 @@ using transport::smtp::Step;
 
 namespace {
 
-// A name cannot be resolved for ever; the resolver has its own retries within this.
-constexpr absl::Duration kLookupTimeout = absl::Seconds(60);
-
-struct Hosts {
-  std::vector<std::string> names;
-  std::optional<Trouble> trouble;
-  bool permanent = false;
-};
-
-Trouble LookupTrouble(const std::string& name, std::string_view type, const absl::Status& status) {
-  const bool temporary = !absl::IsNotFound(status);
-  return {EnhancedStatus{4, 4, static_cast<uint16_t>(temporary ? 3 : 4)},
-          fmt::format("Host or domain name not found. Name service error for name={} type={}: {}",
-                      name, type, temporary ? "Host not found, try again" : "Host not found")};
-}
-
-// The mail exchangers of a nexthop, best first (RFC 5321 5.1).
-Task<Hosts> FindHosts(ShardContext* context, bool use_mx, Nexthop nexthop) {
-  Hosts hosts;
-  if (!nexthop.lookup_mx || nexthop.address_literal || !use_mx) {
-    hosts.names.push_back(nexthop.host);
-    co_return hosts;
-  }
-  const MonoTime deadline = context->loop->now() + kLookupTimeout;
-  const absl::StatusOr<transport::MxAnswer> answer =
-      co_await context->resolver->Mx(nexthop.host, deadline);
-  if (!answer.ok()) {
-    hosts.trouble = LookupTrouble(nexthop.host, "MX", answer.status());
-    hosts.permanent = absl::IsNotFound(answer.status());
-    co_return hosts;
-  }
-  if (answer->records.size() == 1 && answer->records[0].host.empty()) {
-    hosts.trouble =
-        Trouble{{4, 1, 10}, fmt::format("Domain {} does not accept mail (nullMX)", nexthop.host)};
-    hosts.permanent = true;
-    co_return hosts;
-  }
-  for (const transport::MxRecord& record : answer->records) hosts.names.push_back(record.host);
-  if (hosts.names.empty()) hosts.names.push_back(nexthop.host);  // The implicit MX.
-  co_return hosts;
-}
-
 // One try at one address. Gives up what it holds when it fails.
 class SessionTry {
  public:
   SessionTry(ShardContext* context, std::shared_ptr<const Settings> settings, Nexthop nexthop,
-             std::string host, IpAddress ip, ClientSession** running)
+             std::string sender_key, const Target& target, ClientSession** running)
       : context_(context),
         settings_(std::move(settings)),
         nexthop_(std::move(nexthop)),
-        host_(std::move(host)),
-        address_{ip, nexthop_.port},
+        sender_key_(std::move(sender_key)),
+        host_(target.host),
+        address_{target.ip, nexthop_.port},
         running_(running) {}
 
   // `allow_tls` false: the plain-text retry after a failed handshake.
@@ -82,9 +45,9 @@ class SessionTry {
   Trouble trouble;
   // Of the TLS policy: decided by the handshake, or by doing without.
   logs::TlsFeature tls_feature;
-  bool reached_server = false;    // A session was begun (smtp_mx_session_limit).
   bool handshake_failed = false;  // Under `may`, where plain text is the next try.
   bool policy_broken = false;     // Another address would not help.
+  bool permanent = false;         // The mail fails, if this was the last address.
 
  private:
   Task<bool> Dial();
@@ -100,6 +63,10 @@ class SessionTry {
     trouble = {status, std::move(text)};
     Drop();
   }
+  // Nobody at home, or nobody who talks: others of the destination go first for a while.
+  void NoteDead() {
+    if (!context_->cancelled) context_->dead_addresses->Failed(address_, context_->loop->now());
+  }
   void Drop() {
     *running_ = nullptr;
     session.reset();
@@ -108,6 +75,7 @@ class SessionTry {
   ShardContext* const context_;
   const std::shared_ptr<const Settings> settings_;
   const Nexthop nexthop_;
+  const std::string sender_key_;
   const std::string host_;
   const SocketAddress address_;
   ClientSession** const running_;
@@ -127,14 +95,19 @@ Task<void> SessionTry::Run(bool allow_tls) {
   tls_ = std::move(policy.tls);
   tls_feature = {tls_.level > TlsLevel::kNone ? config::TlsLevelName(tls_.level) : "",
                  logs::TlsFeature::Verdict::kUndecided};
-  DestinationPolicy::Sasl sasl = settings_->policy->CredentialsFor(nexthop_.text, host_);
+  DestinationPolicy::Sasl sasl =
+      settings_->policy->CredentialsFor({sender_key_, host_, nexthop_.text});
   if (sasl.trouble) {
     policy_broken = true;
     Fail(sasl.trouble->status, sasl.trouble->text);
     co_return;
   }
   credentials_ = std::move(sasl.credentials);
-  key = {nexthop_.text,
+  // Who has an own login has an own key, whatever the user is called.
+  HopName hop;
+  hop.nexthops = nexthop_.text;
+  hop.sender_key = sender_key_;
+  key = {hop.ToString(),
          host_,
          address_,
          static_cast<int>(tls_.level),
@@ -144,7 +117,6 @@ Task<void> SessionTry::Run(bool allow_tls) {
 
   const bool dialled = co_await Dial();
   if (!dialled) co_return;
-  reached_server = true;
   const bool greeted = co_await Greet();
   if (!greeted) co_return;
   const bool secure = co_await Secure(allow_tls);
@@ -154,11 +126,17 @@ Task<void> SessionTry::Run(bool allow_tls) {
 
 Task<bool> SessionTry::Dial() {
   const Settings& settings = *settings_;
-  const std::optional<IpAddress> local =
-      address_.ip.v6 ? settings.bind_address6 : settings.bind_address;
-  const MonoTime deadline = context_->loop->now() + settings.connect_timeout;
+  std::optional<IpAddress> local = address_.ip.v6 ? settings.bind_address6 : settings.bind_address;
+  const MonoTime now = context_->loop->now();
+  const MonoTime deadline = now + settings.connect_timeout;
+  context_->dead_addresses->Trying(address_, now, settings.connect_timeout);
   absl::StatusOr<std::unique_ptr<transport::Connection>> connection =
       co_await context_->network->Connect(address_, local, deadline);
+  if (local && absl::IsFailedPrecondition(connection.status()) && !settings.bind_address_enforce) {
+    context_->logger->Warning("smtp", std::string(connection.status().message()));
+    local.reset();
+    connection = co_await context_->network->Connect(address_, local, deadline);
+  }
   if (connection.ok() && context_->cancelled) {
     Fail({4, 3, 2}, "cancelled");
     co_return false;
@@ -168,6 +146,7 @@ Task<bool> SessionTry::Dial() {
                                    ? "Connection timed out"
                                    : std::string(connection.status().message());
     Fail({4, 4, 1}, logs::ConnectText(peer, reason));
+    NoteDead();
     co_return false;
   }
   ClientSessionOptions options;
@@ -194,8 +173,10 @@ Task<bool> SessionTry::Greet() {
   const std::optional<Failure> failure = co_await session->ReadGreeting();
   if (failure) {
     Fail(*failure);
+    NoteDead();
     co_return false;
   }
+  context_->dead_addresses->Answered(address_);
   const bool need_esmtp = tls_.level >= TlsLevel::kEncrypt || credentials_.has_value();
   const bool hello = co_await SayHello(need_esmtp);
   co_return hello;
@@ -254,66 +235,28 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
 }
 
 Task<bool> SessionTry::LogIn() {
-  const std::optional<Trouble> refused =
+  const std::optional<LoginRefusal> refused =
       co_await LogInToServer(context_, settings_, session.get(), tls_, credentials_, peer);
   if (refused) {
-    Fail(refused->status, refused->text);
+    Fail(refused->trouble.status, refused->trouble.text);
+    permanent = refused->permanent;
     co_return false;
   }
   co_return true;
 }
 
-// The addresses of all hosts, in order of preference, each with its host's name.
-struct Target {
-  std::string host;
-  IpAddress ip;
-};
-
-// `settings` are the session's own: a reload meanwhile replaces the shard's.
-Task<std::vector<Target>> FindTargets(ShardContext* context,
-                                      std::shared_ptr<const Settings> settings,
-                                      std::vector<std::string> hosts, SessionSetup* setup) {
-  std::vector<Target> targets;
-  for (const std::string& host : hosts) {
-    if (targets.size() >= static_cast<size_t>(settings->mx_address_limit)) break;
-    if (const absl::StatusOr<IpAddress> literal = IpAddress::Parse(host); literal.ok()) {
-      targets.push_back({host, *literal});
-      continue;
-    }
-    const MonoTime deadline = context->loop->now() + kLookupTimeout;
-    const absl::StatusOr<transport::AddressAnswer> answer =
-        co_await context->resolver->Addresses(host, settings->family, deadline);
-    if (!answer.ok()) {
-      setup->trouble = LookupTrouble(host, "A", answer.status());
-      setup->permanent = absl::IsNotFound(answer.status());
-      continue;
-    }
-    for (const IpAddress& ip : answer->addresses) {
-      if (targets.size() >= static_cast<size_t>(settings->mx_address_limit)) break;
-      targets.push_back({host, ip});
-    }
-  }
-  co_return targets;
-}
-
-// Tries one nexthop: its hosts and their addresses in turn.
-Task<void> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> settings,
-                      Nexthop nexthop, absl::Duration mail_age, ClientSession** running,
-                      SessionSetup* setup) {
-  Hosts hosts = co_await FindHosts(context, settings->use_mx, nexthop);
-  if (hosts.trouble) {
-    setup->trouble = *hosts.trouble;
-    setup->permanent = hosts.permanent;
-    co_return;
-  }
-  const std::vector<Target> targets =
-      co_await FindTargets(context, settings, std::move(hosts.names), setup);
-  if (targets.empty()) co_return;
-  setup->permanent = false;
-  int sessions = 0;
-  for (const Target& target : targets) {
-    if (context->cancelled) co_return;
-    SessionTry attempt(context, settings, nexthop, target.host, target.ip, running);
+// Tries one nexthop: its hosts and their addresses in turn. `sender_key` as in HopName.
+// True if no fallback relay is for this mail: we are its exchanger ourselves.
+Task<bool> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> settings,
+                      Nexthop nexthop, std::string sender_key, absl::Duration mail_age,
+                      ClientSession** running, SessionSetup* setup) {
+  const FoundTargets found = co_await FindTargets(context, settings, nexthop);
+  setup->relay.reset();  // What is told is of the last one that was tried.
+  setup->permanent = found.permanent;
+  if (found.trouble) setup->trouble = *found.trouble;
+  for (const Target& target : found.targets) {
+    if (context->cancelled) co_return found.self;
+    SessionTry attempt(context, settings, nexthop, sender_key, target, running);
     co_await attempt.Run(true);
     // Plain text instead, on a new connection: only where nothing but `may` was asked
     // for, no credentials exist, and the mail has waited (postfix-semantics 3.6).
@@ -324,43 +267,57 @@ Task<void> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> set
     setup->relay = attempt.peer;
     setup->key = attempt.key;
     setup->trouble = attempt.trouble;
+    setup->permanent = attempt.permanent;
     if (settings->log_tls_feature_status) {
       setup->tls_features = logs::TlsFeatureText(attempt.tls_feature);
     }
     if (attempt.session != nullptr) {
       setup->session = std::move(attempt.session);
-      co_return;
+      co_return found.self;
     }
     if (attempt.policy_broken) {
       setup->relay.reset();
-      co_return;
+      co_return found.self;
     }
-    if (attempt.reached_server && ++sessions >= settings->mx_session_limit) co_return;
   }
+  co_return found.self;
+}
+
+// What looks like a mistake in our own configuration defers (Postfix's rule for relayhost
+// and fallback relays): nobody's mail is refused by it.
+void ForgiveConfiguration(const Settings& settings, std::string_view hop, bool fallback,
+                          SessionSetup* setup) {
+  if (!setup->permanent || setup->relay) return;
+  if (!fallback && hop != settings.relayhost) return;
+  setup->permanent = false;
+  setup->trouble.status = {4, 3, 5};
 }
 
 }  // namespace
 
-Task<SessionSetup> MakeSession(ShardContext* context, std::string nexthop_text,
-                               absl::Duration mail_age, ClientSession** running) {
+Task<SessionSetup> MakeSession(ShardContext* context, std::string hop_name, absl::Duration mail_age,
+                               ClientSession** running) {
   SessionSetup setup;
   const std::shared_ptr<const Settings> settings = context->settings;
-  const absl::StatusOr<std::vector<Nexthop>> nexthops =
-      config::ParseNexthops(nexthop_text, settings->default_port);
+  const HopName hop = HopName::Parse(hop_name);
+  absl::StatusOr<std::vector<Nexthop>> nexthops =
+      config::ParseNexthops(hop.nexthops, settings->default_port);
   if (!nexthops.ok()) {
     setup.trouble = {{4, 3, 5}, std::string(nexthops.status().message())};
     co_return setup;
   }
-  for (const Nexthop& nexthop : *nexthops) {
-    co_await TryNexthop(context, settings, nexthop, mail_age, running, &setup);
+  const size_t own = nexthops->size();
+  nexthops->insert(nexthops->end(), settings->fallback_relays.begin(),
+                   settings->fallback_relays.end());
+  bool fallback = false;
+  for (size_t i = 0; i < nexthops->size() && !context->cancelled; ++i) {
+    fallback = i >= own;
+    const bool last = co_await TryNexthop(context, settings, (*nexthops)[i], hop.sender_key,
+                                          mail_age, running, &setup);
     if (setup.session != nullptr) co_return setup;
+    if (last) break;
   }
-  // What looks like a mistake in our own configuration defers (Postfix's rule for
-  // relayhost): nobody's mail is refused by it.
-  if (setup.permanent && nexthop_text == settings->relayhost) {
-    setup.permanent = false;
-    setup.trouble.status = {4, 3, 5};
-  }
+  ForgiveConfiguration(*settings, hop.nexthops, fallback, &setup);
   if (setup.permanent) setup.trouble.status.klass = 5;
   co_return setup;
 }

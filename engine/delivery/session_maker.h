@@ -25,15 +25,17 @@ struct SessionSetup {
   // What became of the TLS policy, as delivery lines say it (logs::TlsFeatureText).
   std::string tls_features;
   Trouble trouble;
-  // The nexthop takes no mail at all (null MX, RFC 7505; no such domain): the mail
-  // fails. Never so for a configured relayhost, whose errors are ours.
+  // The nexthop takes no mail at all (null MX, RFC 7505; no such domain; we are its only
+  // exchanger), or refused our login and smtp_sasl_auth_soft_bounce = no: the mail fails.
+  // Never so for a configured relayhost that cannot be found, whose errors are ours.
   bool permanent = false;
 };
 
-// `mail_age` is of the message that wants the session: plain text after a failed
-// handshake is for mail that waited (postfix-semantics 3.6). `running` is set to the
+// `hop_name` is the queue's (engine/routing/hop_name.h), for SMTP. smtp_fallback_relay is
+// tried after its own hosts. `mail_age` is of the message that wants the session: plain text after
+// a failed handshake is for mail that waited (postfix-semantics 3.6). `running` is set to the
 // session being set up, so that it can be cancelled. Borrowed; outlive the task.
-Task<SessionSetup> MakeSession(ShardContext* context, std::string nexthop, absl::Duration mail_age,
+Task<SessionSetup> MakeSession(ShardContext* context, std::string hop_name, absl::Duration mail_age,
                                transport::smtp::ClientSession** running);
 
 }  // namespace mailrace::engine

@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "engine/logs/tls_lines.h"
 #include "fmt/format.h"
-#include "transport/sasl/client.h"
 
 namespace mailrace::engine {
 
@@ -190,88 +189,6 @@ Task<std::optional<std::string>> WrapSessionTls(ShardContext* context,
   if (failure) co_return HandshakeFailed(context, *failure, peer).text;
   if (!JudgeHandshake(context, *settings, session, policy, key, peer)) co_return NotVerified().text;
   co_return std::nullopt;
-}
-
-Task<std::optional<Trouble>> LogInToServer(ShardContext* context,
-                                           std::shared_ptr<const Settings> settings,
-                                           ClientSession* session, ServerTls policy,
-                                           std::optional<transport::sasl::Credentials> credentials,
-                                           logs::Peer peer) {
-  const DestinationPolicy& rules = *settings->policy;
-  const transport::smtp::Capabilities& server = session->capabilities();
-  // Without an announcement there is no login, and mail goes on (3.8, first row).
-  if (!rules.sasl_enabled() || !server.auth_offered) co_return std::nullopt;
-  const std::vector<std::string> usable = rules.FilterMechanisms(server.auth_mechanisms);
-  if (usable.empty()) {
-    if (!credentials) {
-      std::string offered;
-      for (const std::string& mechanism : server.auth_mechanisms) {
-        if (!offered.empty()) offered += ' ';
-        offered += mechanism;
-      }
-      context->logger->Warning(
-          "smtp", offered.empty()
-                      ? fmt::format("{} offered null AUTH mechanism list", logs::PeerNamePort(peer))
-                      : fmt::format("{} offered no supported AUTH mechanisms: '{}'",
-                                    logs::PeerNamePort(peer), offered));
-      co_return std::nullopt;
-    }
-    co_return Trouble{{4, 7, 0},
-                      fmt::format("SASL authentication failed: server {} offered no compatible "
-                                  "authentication mechanisms for this type of connection security",
-                                  logs::PeerName(peer))};
-  }
-  if (!credentials) co_return std::nullopt;
-
-  tls::Engine* engine = session->stream().tls();
-  DestinationPolicy::Security security = DestinationPolicy::Security::kClear;
-  if (engine != nullptr) {
-    // "Verified" only where a match was demanded; see postfix-semantics 3.8.
-    security = MustMatch(policy.level) ? DestinationPolicy::Security::kVerifiedTls
-                                       : DestinationPolicy::Security::kTls;
-  }
-  const bool binding = engine != nullptr && !engine->ChannelBinding().empty();
-  const std::string mechanism =
-      transport::sasl::ChooseMechanism(usable, rules.SaslOptions(security), binding);
-  if (mechanism.empty()) {
-    co_return Trouble{{4, 7, 0},
-                      fmt::format("SASL authentication failed; cannot authenticate to server {}: "
-                                  "no mechanism available",
-                                  logs::PeerName(peer))};
-  }
-  const CredentialPauses::Key pause_key{peer.host, credentials->user};
-  const MonoTime now = context->loop->now();
-  if (const auto said = context->credential_pauses->Paused(pause_key, settings->generation, now)) {
-    co_return Trouble{{4, 7, 0},
-                      fmt::format("SASL [CACHED] authentication failed; server {} said: {}",
-                                  logs::PeerName(peer), *said)};
-  }
-  const std::optional<Failure> failure =
-      co_await session->Authenticate(mechanism, *credentials, peer.host);
-  if (!failure) {
-    context->stats->auth_successes.Add();
-    if (context->credential_pauses->Accepted(pause_key)) {
-      context->logger->Info("smtp", fmt::format("SASL authentication to {} as {} works again",
-                                                logs::PeerName(peer), Printable(pause_key.user)));
-    }
-    co_return std::nullopt;
-  }
-  context->stats->auth_failures.Add();
-  Trouble trouble = ExplainFailure(*failure, peer);
-  if (failure->kind == Failure::Kind::kReply && failure->reply->code == 535) {
-    const std::string reply = logs::OneLine(failure->reply->ToString());
-    if (context->credential_pauses->Refused(pause_key, settings->generation, reply, now,
-                                            settings->sasl_failure_pause)) {
-      context->logger->Log(
-          Severity::kError, "smtp",
-          fmt::format("SASL authentication to {} as {} was refused ({}); mail waits, next try in "
-                      "{}s or after a reload",
-                      logs::PeerName(peer), Printable(pause_key.user), reply,
-                      absl::ToInt64Seconds(settings->sasl_failure_pause)));
-    }
-  }
-  co_await session->Quit();
-  co_return trouble;
 }
 
 }  // namespace mailrace::engine

@@ -1,5 +1,5 @@
-// TLS and AUTH on a session that stands: what policy demands, what the server offers,
-// what becomes of the difference (postfix-semantics 3.6, 3.8).
+// TLS on a session that stands: what policy demands, what the server offers, what becomes
+// of the difference (postfix-semantics 3.6).
 #pragma once
 
 #include <memory>
@@ -38,14 +38,6 @@ Task<std::optional<std::string>> WrapSessionTls(ShardContext* context,
                                                 std::shared_ptr<const Settings> settings,
                                                 transport::smtp::ClientSession* session,
                                                 ServerTls tls, DestinationKey key, logs::Peer peer);
-
-// Logs in if there are credentials and the server announces AUTH. Nothing if mail may go
-// (also without a login: no AUTH announced is no reason to keep mail back).
-Task<std::optional<Trouble>> LogInToServer(ShardContext* context,
-                                           std::shared_ptr<const Settings> settings,
-                                           transport::smtp::ClientSession* session, ServerTls tls,
-                                           std::optional<transport::sasl::Credentials> credentials,
-                                           logs::Peer peer);
 
 // Keeps the tickets that came meanwhile for the next session with this key.
 void SaveTlsSessions(ShardContext* context, const Settings& settings,

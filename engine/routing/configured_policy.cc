@@ -147,10 +147,9 @@ DestinationPolicy::Tls ConfiguredPolicy::TlsFor(std::string_view nexthop,
   return answer;
 }
 
-DestinationPolicy::Sasl ConfiguredPolicy::CredentialsFor(std::string_view nexthop,
-                                                         std::string_view host) const {
+DestinationPolicy::Sasl ConfiguredPolicy::CredentialsFor(const CredentialQuery& query) const {
   CredentialResult result = FindCredentials(config_->options.sasl, config_->options.general,
-                                            *config_->sasl_passwords, {"", host, nexthop});
+                                            *config_->sasl_passwords, query);
   Sasl answer;
   if (result.failed) answer.trouble = PolicyTrouble{result.status, std::move(result.reason)};
   answer.credentials = std::move(result.credentials);

@@ -20,7 +20,7 @@ class ConfiguredPolicy final : public DestinationPolicy {
                                                       config::Diagnostics* diagnostics);
 
   Tls TlsFor(std::string_view nexthop, std::string_view host) const override;
-  Sasl CredentialsFor(std::string_view nexthop, std::string_view host) const override;
+  Sasl CredentialsFor(const CredentialQuery& query) const override;
   transport::sasl::SecurityOptions SaslOptions(Security security) const override;
   std::vector<std::string> FilterMechanisms(const std::vector<std::string>& offered) const override;
   bool sasl_enabled() const override { return config_->options.sasl.smtp_sasl_auth_enable; }

@@ -40,6 +40,12 @@ struct PolicyTrouble {
   std::string text;
 };
 
+struct CredentialQuery {
+  std::string_view sender;   // Envelope sender or its entry's key; empty: not by sender.
+  std::string_view host;     // The server's name, without brackets and port.
+  std::string_view nexthop;  // The next-hop verbatim, with brackets and port.
+};
+
 class DestinationPolicy {
  public:
   virtual ~DestinationPolicy() = default;
@@ -57,7 +63,7 @@ class DestinationPolicy {
     std::optional<PolicyTrouble> trouble;
   };
   // None if smtp_sasl_auth_enable is off or the tables have none.
-  virtual Sasl CredentialsFor(std::string_view nexthop, std::string_view host) const = 0;
+  virtual Sasl CredentialsFor(const CredentialQuery& query) const = 0;
 
   // Which mechanisms may be used: without TLS, with TLS, with TLS whose certificate
   // was demanded to match and did.

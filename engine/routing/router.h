@@ -1,6 +1,8 @@
-// Recipient to nexthop: step 4 of a message's life (docs/ARCHITECTURE.md). Pure.
+// Recipient to the queue's name of its nexthop (engine/routing/hop_name.h): step 4 of a
+// message's life (docs/ARCHITECTURE.md). Pure.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "engine/settings.h"
@@ -8,8 +10,9 @@
 
 namespace mailrace::engine {
 
-// The configured relayhost, verbatim with its brackets and port, else the recipient's
-// domain in lower case; a recipient without a domain (postmaster) is ours.
-std::string NexthopOf(const queue::Recipient& recipient, const Settings& settings);
+// By Settings::routes. Without them (simulations): relayhost verbatim with its brackets
+// and port, else the recipient's domain in lower case; one without a domain is ours.
+// REQUIRES: recipient < envelope.recipients.size().
+std::string NexthopOf(const queue::Envelope& envelope, size_t recipient, const Settings& settings);
 
 }  // namespace mailrace::engine

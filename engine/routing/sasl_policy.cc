@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "engine/routing/address_keys.h"
 
 namespace mailrace::engine {
 namespace {
@@ -16,30 +17,6 @@ struct Key {
   std::string text;
   bool of_sender = false;
 };
-
-// The forms of a sender that Postfix looks up, the most specific first.
-void AddSenderKeys(std::string_view sender, const config::GeneralOptions& general,
-                   std::vector<Key>* keys) {
-  if (sender.empty()) return;
-  keys->push_back({std::string(sender), true});
-  const size_t at = sender.rfind('@');
-  const std::string_view local = sender.substr(0, at);
-  const std::string_view domain = at == std::string_view::npos ? "" : sender.substr(at + 1);
-  std::string_view user = local;
-  if (!general.recipient_delimiter.empty()) {
-    const size_t extension = local.find_first_of(general.recipient_delimiter);
-    if (extension != std::string_view::npos && extension > 0) user = local.substr(0, extension);
-  }
-  const std::string suffix = domain.empty() ? "" : fmt::format("@{}", domain);
-  if (user.size() != local.size()) keys->push_back({fmt::format("{}{}", user, suffix), true});
-  const bool is_local =
-      EqualsIgnoreCase(domain, general.myorigin) || EqualsIgnoreCase(domain, general.myhostname);
-  if (is_local) {
-    keys->push_back({std::string(local), true});
-    if (user.size() != local.size()) keys->push_back({std::string(user), true});
-  }
-  if (!suffix.empty()) keys->push_back({suffix, true});
-}
 
 // At the first delimiter; without one the password is empty.
 Credentials Split(std::string_view value, std::string_view delimiter) {
@@ -80,7 +57,11 @@ CredentialResult FindCredentials(const config::SaslOptions& options,
     return out;
   }
   std::vector<Key> keys;
-  if (options.smtp_sender_dependent_authentication) AddSenderKeys(query.sender, general, &keys);
+  if (options.smtp_sender_dependent_authentication) {
+    for (std::string& key : SenderKeys(query.sender, general)) {
+      keys.push_back({std::move(key), true});
+    }
+  }
   keys.push_back({std::string(query.host), false});
   if (!EqualsIgnoreCase(query.host, query.nexthop)) {
     keys.push_back({std::string(query.nexthop), false});

@@ -9,6 +9,7 @@
 
 #include "base/enhanced_status.h"
 #include "engine/config/options.h"
+#include "engine/routing/destination_policy.h"
 #include "engine/tables/lookup_table.h"
 #include "transport/sasl/client.h"
 
@@ -27,12 +28,6 @@ struct CredentialResult {
   std::vector<std::string> steps;  // For `explain`: each key that was tried.
   // True if the sender decided: such sessions are not for other senders.
   bool by_sender = false;
-};
-
-struct CredentialQuery {
-  std::string_view sender;   // Envelope sender; empty for bounces.
-  std::string_view host;     // The server's name, without brackets and port.
-  std::string_view nexthop;  // The next-hop verbatim, with brackets and port.
 };
 
 // Postfix's order: sender (only with smtp_sender_dependent_authentication), then the

@@ -137,14 +137,14 @@ class Postfix:
 
 
 class PostfixRelay(Postfix):
-    """An upstream relay as providers run them: AUTH by Cyrus SASL for one user, STARTTLS
-    if there is a certificate, no mail for strangers."""
+    """An upstream relay as providers run them: AUTH by Cyrus SASL for one user (and `users`,
+    by password), STARTTLS if there is a certificate, no mail for strangers."""
 
     USER = "myid"
     PASSWORD = "my:pw"  # A colon, as passwords may have one.
 
     def __init__(self, directory, next_port, certificate=None, require_auth=True,
-                 require_tls=False, mechanisms="PLAIN LOGIN", settings=""):
+                 require_tls=False, mechanisms="PLAIN LOGIN", settings="", users=None):
         directory = pathlib.Path(directory)
         lines = [
             "smtpd_sasl_auth_enable = yes",
@@ -166,9 +166,9 @@ class PostfixRelay(Postfix):
             ]
         super().__init__(directory, "relay.example.net", next_port,
                          "\n".join(lines) + "\n" + settings)
-        self._add_user(mechanisms)
+        self._add_users(mechanisms, {self.USER: self.PASSWORD, **(users or {})})
 
-    def _add_user(self, mechanisms):
+    def _add_users(self, mechanisms, users):
         # Debian's Postfix looks for smtpd.conf in its configuration directory's sasl/.
         database = self._config / "sasl" / "sasldb2"
         write_file(self._config / "sasl" / "smtpd.conf", f"""\
@@ -177,9 +177,10 @@ auxprop_plugin: sasldb
 sasldb_path: {database}
 mech_list: {mechanisms}
 """)
-        subprocess.run(["saslpasswd2", "-p", "-c", "-f", str(database), "-u", self.host,
-                        self.USER], input=self.PASSWORD, text=True, check=True,
-                       capture_output=True, timeout=DEADLINE)
+        for user, password in users.items():
+            subprocess.run(["saslpasswd2", "-p", "-c", "-f", str(database), "-u", self.host,
+                            user], input=password, text=True, check=True,
+                           capture_output=True, timeout=DEADLINE)
         owner = pwd.getpwnam("postfix")
         os.chown(database, owner.pw_uid, owner.pw_gid)
 

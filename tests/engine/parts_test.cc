@@ -145,18 +145,24 @@ TEST(TlsSessionCacheTest, KeepsAFewForEachKeyAndForgetsAllWhenTold) {
   EXPECT_EQ(cache.Take(key, At(0)), nullptr);
 }
 
+queue::Envelope To(std::string recipient) {
+  queue::Envelope envelope;
+  envelope.recipients.push_back({std::move(recipient), "", 0});
+  return envelope;
+}
+
 TEST(RouterTest, TheRelayhostTakesAllVerbatim) {
   Settings settings = sim::TestSettings();
   settings.relayhost = "[Relay.Test]:587";
-  EXPECT_EQ(NexthopOf({"a@Example.COM", "", 0}, settings), "[Relay.Test]:587");
+  EXPECT_EQ(NexthopOf(To("a@Example.COM"), 0, settings), "[Relay.Test]:587");
 }
 
 TEST(RouterTest, WithoutOneTheDomainDecides) {
   Settings settings = sim::TestSettings();
   settings.relayhost.clear();
-  EXPECT_EQ(NexthopOf({"a@Example.COM", "", 0}, settings), "example.com");
-  EXPECT_EQ(NexthopOf({"\"a@b\"@example.com", "", 0}, settings), "example.com");
-  EXPECT_EQ(NexthopOf({"postmaster", "", 0}, settings), "mailrace.test");
+  EXPECT_EQ(NexthopOf(To("a@Example.COM"), 0, settings), "example.com");
+  EXPECT_EQ(NexthopOf(To("\"a@b\"@example.com"), 0, settings), "example.com");
+  EXPECT_EQ(NexthopOf(To("postmaster"), 0, settings), "mailrace.test");
 }
 
 }  // namespace

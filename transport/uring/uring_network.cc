@@ -36,7 +36,7 @@ Task<absl::StatusOr<std::unique_ptr<Connection>>> UringNetwork::Connect(
   if (!socket.ok()) co_return socket.status();
   if (local.has_value()) {
     const absl::Status bound = BindSource(socket->get(), *local);
-    if (!bound.ok()) co_return bound;
+    if (!bound.ok()) co_return absl::FailedPreconditionError(bound.message());
   }
   const absl::Status connected = co_await ConnectSocket(socket->get(), ToSystem(remote), deadline);
   if (!connected.ok()) co_return connected;

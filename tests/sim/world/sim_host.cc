@@ -123,7 +123,7 @@ absl::Status SimHost::Recover(const std::function<void(const queue::RecoveredMes
     for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
       const auto& done = message.done_indices;
       if (std::find(done.begin(), done.end(), i) != done.end()) continue;
-      ++owed[engine::NexthopOf(message.envelope.recipients[i], *parts_.settings)];
+      ++owed[engine::NexthopOf(message.envelope, i, *parts_.settings)];
     }
     const int shard = engine::QueueIdSource::ShardOf(message.envelope.id, parts_.shards);
     for (const auto& [nexthop, recipients] : owed) {

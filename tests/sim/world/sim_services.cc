@@ -64,7 +64,7 @@ void SimReader::Crash() {
 Task<absl::StatusOr<transport::MxAnswer>> SimResolver::Mx(std::string name, MonoTime deadline) {
   if (!cancelled_) co_await wait_.Wait(std::min(deadline, loop_->now() + delay_));
   if (cancelled_) co_return absl::CancelledError("lookup cancelled");
-  if (Fails()) co_return absl::UnavailableError("SERVFAIL");
+  if (Fails() || mx_failing_.contains(name)) co_return absl::UnavailableError("SERVFAIL");
   if (const auto it = mx_.find(name); it != mx_.end()) {
     co_return transport::MxAnswer{it->second};
   }

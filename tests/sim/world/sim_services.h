@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,6 +65,8 @@ class SimResolver final : public transport::Resolver {
   void AddMx(const std::string& name, std::vector<transport::MxRecord> records) {
     mx_[name] = std::move(records);
   }
+  // Its MX records cannot be had; its addresses can.
+  void FailMx(const std::string& name) { mx_failing_.insert(name); }
   void set_delay(absl::Duration delay) { delay_ = delay; }
   void set_failure_percent(int percent) { failure_percent_ = percent; }
   void Cancel() override {
@@ -87,6 +90,7 @@ class SimResolver final : public transport::Resolver {
   Loop* const loop_;
   std::map<std::string, std::vector<IpAddress>> names_;
   std::map<std::string, std::vector<transport::MxRecord>> mx_;
+  std::set<std::string> mx_failing_;
   absl::Duration delay_;
   int failure_percent_ = 0;
   bool cancelled_ = false;
@@ -98,7 +102,7 @@ class PlainPolicy final : public engine::DestinationPolicy {
   std::optional<transport::sasl::Credentials> credentials;
 
   Tls TlsFor(std::string_view, std::string_view) const override { return {}; }
-  Sasl CredentialsFor(std::string_view, std::string_view) const override {
+  Sasl CredentialsFor(const engine::CredentialQuery&) const override {
     return {credentials, std::nullopt};
   }
   transport::sasl::SecurityOptions SaslOptions(Security) const override { return {}; }

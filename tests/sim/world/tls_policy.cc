@@ -20,8 +20,8 @@ engine::DestinationPolicy::Tls EncryptPolicy::TlsFor(std::string_view, std::stri
   return tls;
 }
 
-engine::DestinationPolicy::Sasl EncryptPolicy::CredentialsFor(std::string_view,
-                                                              std::string_view) const {
+engine::DestinationPolicy::Sasl EncryptPolicy::CredentialsFor(
+    const engine::CredentialQuery&) const {
   return {transport::sasl::Credentials{"user", "secret"}, std::nullopt};
 }
 

@@ -15,7 +15,7 @@ class EncryptPolicy final : public engine::DestinationPolicy {
  public:
   EncryptPolicy();
   Tls TlsFor(std::string_view nexthop, std::string_view host) const override;
-  Sasl CredentialsFor(std::string_view nexthop, std::string_view host) const override;
+  Sasl CredentialsFor(const engine::CredentialQuery& query) const override;
   transport::sasl::SecurityOptions SaslOptions(Security security) const override;
   std::vector<std::string> FilterMechanisms(
       const std::vector<std::string>& offered) const override {

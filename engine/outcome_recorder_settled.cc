@@ -1,0 +1,39 @@
+// OutcomeRecorder, the part about mail that no server is asked about.
+#include <utility>
+
+#include "engine/outcome_recorder.h"
+
+namespace mailrace::engine {
+
+void OutcomeRecorder::PassSettled(std::unique_ptr<JobPass> pass, Disposition disposition,
+                                  const TransactionFacts& facts) {
+  using Kind = Disposition::Kind;
+  if (disposition.kind == Kind::kFailed && context_->settings->soft_bounce) {
+    disposition.kind = Kind::kDeferred;
+    disposition.status.klass = 4;
+  }
+  const QueuedMessage& message = *pass->message();
+  pass->Abandon();
+  pass->any_untried = false;
+  for (const uint32_t index : pass->recipients()) {
+    if (!message.pending(index)) continue;
+    LogRecipient(*pass, index, disposition, facts);
+    switch (disposition.kind) {
+      case Kind::kDelivered:
+        context_->stats->discarded.Add();
+        pass->delivered.push_back(index);
+        break;
+      case Kind::kFailed:
+        context_->stats->failed.Add();
+        pass->failed.push_back({index, disposition.status, disposition.text, facts.relay.host});
+        break;
+      default:
+        context_->stats->deferred.Add();
+        pass->deferred.push_back({index, disposition.status, disposition.text, facts.relay.host});
+        NoteDeferral(pass.get(), disposition, facts.relay);
+    }
+  }
+  PassFinished(std::move(pass));
+}
+
+}  // namespace mailrace::engine
