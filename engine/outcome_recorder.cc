@@ -568,24 +568,6 @@ void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& 
   Settle(std::move(pass));
 }
 
-void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status,
-                                 const std::string& text) {
-  const QueuedMessage& message = *pass->message();
-  Disposition disposition;
-  disposition.kind = Disposition::Kind::kFailed;
-  disposition.status = status;
-  disposition.text = text;
-  pass->Abandon();
-  pass->any_untried = false;
-  for (const uint32_t index : pass->recipients()) {
-    if (!message.pending(index)) continue;
-    LogRecipient(*pass, index, disposition, TransactionFacts{});
-    context_->stats->failed.Add();
-    pass->failed.push_back({index, status, text});
-  }
-  Settle(std::move(pass));
-}
-
 void OutcomeRecorder::PassBounced(std::unique_ptr<JobPass> pass, std::string_view reason) {
   const queue::Envelope& envelope = pass->message()->envelope();
   context_->logger->Info("postsuper",

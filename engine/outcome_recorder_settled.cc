@@ -5,6 +5,24 @@
 
 namespace mailrace::engine {
 
+void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status,
+                                 const std::string& text) {
+  const QueuedMessage& message = *pass->message();
+  Disposition disposition;
+  disposition.kind = Disposition::Kind::kFailed;
+  disposition.status = status;
+  disposition.text = text;
+  pass->Abandon();
+  pass->any_untried = false;
+  for (const uint32_t index : pass->recipients()) {
+    if (!message.pending(index)) continue;
+    LogRecipient(*pass, index, disposition, TransactionFacts{});
+    context_->stats->failed.Add();
+    pass->failed.push_back({index, status, text});
+  }
+  Settle(std::move(pass));
+}
+
 void OutcomeRecorder::PassSettled(std::unique_ptr<JobPass> pass, Disposition disposition,
                                   const TransactionFacts& facts) {
   using Kind = Disposition::Kind;
