@@ -168,6 +168,25 @@ void FillClasses(const Config& config, Settings* settings) {
   };
 }
 
+// SCRAM would have the shard compute thousands of digests for each login.
+std::vector<std::string> LoginMechanisms(const std::vector<std::string>& security_options) {
+  const bool no_plaintext = std::find(security_options.begin(), security_options.end(),
+                                      "noplaintext") != security_options.end();
+  if (no_plaintext) return {"CRAM-MD5"};
+  return {"CRAM-MD5", "PLAIN", "LOGIN"};
+}
+
+void FillLogins(const Config& config, IntakeOptions* intake) {
+  const config::SubmissionOptions& submission = config.options.submission;
+  if (!submission.smtpd_sasl_auth_enable) return;
+  intake->passwords = config.submission_passwords;
+  intake->auth_mechanisms_tls = LoginMechanisms(submission.smtpd_sasl_tls_security_options);
+  if (!submission.smtpd_tls_auth_only) {
+    intake->auth_mechanisms = LoginMechanisms(submission.smtpd_sasl_security_options);
+  }
+  intake->smtpd_sasl_authenticated_header = submission.smtpd_sasl_authenticated_header;
+}
+
 bool FillIntake(const Config& config, Settings* settings, Diagnostics* diagnostics) {
   const Options& options = config.options;
   const config::SubmissionOptions& submission = options.submission;
@@ -195,6 +214,7 @@ bool FillIntake(const Config& config, Settings* settings, Diagnostics* diagnosti
   intake.smtpd_timeout = submission.smtpd_timeout;
   intake.smtpd_client_connection_count_limit =
       static_cast<size_t>(submission.smtpd_client_connection_count_limit);
+  FillLogins(config, &intake);
   if (submission.smtpd_tls_cert_file.empty()) return true;
   transport::tls::ServerContextOptions tls;
   tls.cert_file = submission.smtpd_tls_cert_file;

@@ -23,6 +23,11 @@ namespace mailrace::engine::config {
 namespace {
 
 constexpr std::string_view kPasswordParameter = "smtp_sasl_password_maps";
+constexpr std::string_view kSubmissionPasswordParameter = "smtpd_sasl_password_maps";
+
+bool HoldsPasswords(std::string_view parameter) {
+  return parameter == kPasswordParameter || parameter == kSubmissionPasswordParameter;
+}
 
 std::string SystemHostname() {
   char name[256] = "";
@@ -65,6 +70,7 @@ class Loader {
     config_->default_transports =
         RoutingTable("sender_dependent_default_transport_maps", CheckDefaultTransportTable);
     config_->sasl_passwords = Table(std::string(kPasswordParameter), true);
+    config_->submission_passwords = Table(std::string(kSubmissionPasswordParameter), true);
     config_->message_classes = CheckedTable("submission_class_maps", CheckClassTable);
     config_->message_tenants = CheckedTable("submission_tenant_maps", CheckTenantTable);
     config_->tenant_weights = CheckedTable("tenant_weights", CheckWeightTable);
@@ -179,7 +185,7 @@ class Loader {
       config_->settings[std::string(parameter.name)] = {"", place};
     }
     // What is wrong with a table of passwords is not quoted.
-    const bool secret = parameter.name == kPasswordParameter;
+    const bool secret = HoldsPasswords(parameter.name);
     if (!status.ok()) {
       diagnostics_->Error(place, parameter.name,
                           secret ? "bad $name expression; \"$\" itself is written \"$$\""
@@ -239,7 +245,8 @@ class Loader {
     options.check_file_safety = config_->options.sasl.sasl_password_file_check;
     options.delimiter = config_->options.sasl.smtp_sasl_password_result_delimiter;
     if (options.delimiter.empty()) options.delimiter = ":";
-    if (credentials) WarnOfOpenMainCf(setting);
+    if (parameter == kSubmissionPasswordParameter) options.delimiter.clear();
+    if (credentials) WarnOfOpenMainCf(setting, parameter);
     return tables::TableList::Load(setting.value, options, diagnostics_);
   }
 
@@ -273,13 +280,13 @@ class Loader {
   }
 
   // Passwords in main.cf itself are as open as main.cf is.
-  void WarnOfOpenMainCf(const Setting& setting) {
+  void WarnOfOpenMainCf(const Setting& setting, const std::string& parameter) {
     const bool inside = setting.value.find("inline:") != std::string::npos ||
                         setting.value.find("static:") != std::string::npos;
     struct stat st;
     if (!inside || !environment_.check_files || stat(setting.place.file.c_str(), &st) != 0) return;
     if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0) return;
-    diagnostics_->Warning(setting.place, kPasswordParameter,
+    diagnostics_->Warning(setting.place, parameter,
                           "passwords in a main.cf that others can read: use a hash: file with "
                           "mode 0600");
   }
@@ -302,9 +309,10 @@ std::string Config::Origin(std::string_view parameter) const {
 std::string Config::PrintableValue(std::string_view parameter) const {
   const auto it = settings.find(parameter);
   if (it == settings.end()) return "";
-  if (parameter != kPasswordParameter || sasl_passwords == nullptr) return it->second.value;
+  const auto& passwords = parameter == kPasswordParameter ? sasl_passwords : submission_passwords;
+  if (!HoldsPasswords(parameter) || passwords == nullptr) return it->second.value;
   std::string out;
-  for (const auto& table : sasl_passwords->tables()) {
+  for (const auto& table : passwords->tables()) {
     out += (out.empty() ? "" : ", ") + table->name();
   }
   return out;

@@ -40,6 +40,7 @@ absl::Status SetMynetworks(std::string_view text, Options& o) {
   return absl::OkStatus();
 }
 
+constexpr std::string_view kServerSecurityWords = "noplaintext noanonymous";
 constexpr std::string_view kListenForm = "address:port, several; empty: none";
 
 }  // namespace
@@ -72,6 +73,29 @@ ParameterGroup SubmissionParameters() {
                  "Who may submit. Everybody else is refused; there is no open relay. (Postfix's "
                  "default depends on the host's interfaces.)",
                  "Add the application servers' network."),
+          YesNo("smtpd_sasl_auth_enable", "no", MAILRACE_FIELD(submission.smtpd_sasl_auth_enable),
+                "Offer AUTH to applications: who logs in may submit from anywhere, and is known by "
+                "name to the log, to submission_class_maps and to submission_tenant_maps.",
+                "yes for applications outside mynetworks, or to tell tenants apart by login. "
+                "With mynetworks empty everybody has to log in."),
+          Text("smtpd_sasl_password_maps", "", MAILRACE_FIELD(submission.smtpd_sasl_password_maps),
+               "lookup tables",
+               "The password of each user who may submit (user password). Files that others than "
+               "their owner can read are refused. Mechanisms: CRAM-MD5, PLAIN, LOGIN.",
+               "Always with smtpd_sasl_auth_enable = yes."),
+          YesNo("smtpd_tls_auth_only", "yes", MAILRACE_FIELD(submission.smtpd_tls_auth_only),
+                "Offer AUTH inside TLS only. (Postfix's default is no.)",
+                "no only where nobody can listen: the password goes over the wire."),
+          Words("smtpd_sasl_security_options", "noanonymous", kServerSecurityWords,
+                MAILRACE_FIELD(submission.smtpd_sasl_security_options),
+                "noplaintext leaves CRAM-MD5 alone, in sessions without TLS.", "Hardly ever."),
+          Words("smtpd_sasl_tls_security_options", "$smtpd_sasl_security_options",
+                kServerSecurityWords, MAILRACE_FIELD(submission.smtpd_sasl_tls_security_options),
+                "The same inside TLS.", "Hardly ever."),
+          YesNo("smtpd_sasl_authenticated_header", "no",
+                MAILRACE_FIELD(submission.smtpd_sasl_authenticated_header),
+                "Name the user in the message's Received field.",
+                "yes where abuse is to be traced from the message alone."),
           YesNo("submission_add_missing_headers", "yes",
                 MAILRACE_FIELD(submission.submission_add_missing_headers),
                 "Add Date and Message-ID where they are absent (RFC 6409 8).",

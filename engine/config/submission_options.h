@@ -19,6 +19,12 @@ struct SubmissionOptions {
   std::string smtpd_tls_cert_file;
   std::string smtpd_tls_key_file;
   NetworkList mynetworks;
+  bool smtpd_sasl_auth_enable = false;
+  std::string smtpd_sasl_password_maps;
+  bool smtpd_tls_auth_only = true;
+  std::vector<std::string> smtpd_sasl_security_options;
+  std::vector<std::string> smtpd_sasl_tls_security_options;
+  bool smtpd_sasl_authenticated_header = false;
   bool submission_add_missing_headers = true;
   std::string smtpd_banner;
   int64_t message_size_limit = 0;  // 0: none.

@@ -148,11 +148,22 @@ class Validator {
     if (!submission.submission_tls_listen.empty() && submission.smtpd_tls_cert_file.empty()) {
       Error("submission_tls_listen", "needs a certificate: set smtpd_tls_cert_file");
     }
-    if (submission.mynetworks.empty()) {
+    const bool auth = submission.smtpd_sasl_auth_enable;
+    if (auth && submission.smtpd_sasl_password_maps.empty()) {
+      Error("smtpd_sasl_auth_enable", "needs smtpd_sasl_password_maps");
+    }
+    if (!auth && !submission.smtpd_sasl_password_maps.empty()) {
+      Warning("smtpd_sasl_password_maps", "has no effect without smtpd_sasl_auth_enable = yes");
+    }
+    if (auth && submission.smtpd_tls_auth_only && submission.smtpd_tls_cert_file.empty()) {
+      Error("smtpd_sasl_auth_enable",
+            "needs TLS: set smtpd_tls_cert_file (or smtpd_tls_auth_only = no)");
+    }
+    if (submission.mynetworks.empty() && !auth) {
       Warning("mynetworks", "is empty: nobody may submit over SMTP");
     }
     for (const SocketAddress& address : submission.submission_listen) {
-      if (address.ip.loopback() || !At("mynetworks").file.empty()) continue;
+      if (address.ip.loopback() || auth || !At("mynetworks").file.empty()) continue;
       Warning("submission_listen", fmt::format("listens on {}, but mynetworks admits loopback only",
                                                address.ToString()));
     }

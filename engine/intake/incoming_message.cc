@@ -76,6 +76,11 @@ void IncomingMessage::AddRecipient(const transport::smtp::RcptCommand& rcpt) {
   envelope_.recipients.push_back(std::move(recipient));
 }
 
+void IncomingMessage::SetSource(Source source) {
+  source_ = std::move(source);
+  envelope_.submitter = source_.submitter;
+}
+
 Task<void> IncomingMessage::Store() {
   if (!refusal_.empty()) {
     content_.clear();
@@ -107,6 +112,8 @@ void IncomingMessage::Stamp() {
   std::string fields = ReceivedField(
       {.helo_name = source_.helo_name,
        .peer = source_.peer,
+       .authenticated_sender =
+           options_->smtpd_sasl_authenticated_header ? std::string_view(source_.submitter) : "",
        .myhostname = options_->myhostname,
        .mail_name = options_->mail_name,
        .protocol = source_.protocol,

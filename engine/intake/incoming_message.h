@@ -38,8 +38,9 @@ class IncomingMessage {
     IpAddress peer;
     std::string protocol;
     SocketAddress listener;  // Where the client connected to.
+    std::string submitter;   // Who logged in; empty: nobody.
   };
-  void SetSource(Source source) { source_ = std::move(source); }
+  void SetSource(Source source);
 
   // Canonical content is appended here by whoever reads it.
   std::string* content() { return &content_; }

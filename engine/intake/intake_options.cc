@@ -21,6 +21,8 @@ transport::smtp::ServerOptions IntakeOptions::ToServerOptions() const {
   server.forbid_unauth_pipelining = smtpd_forbid_unauth_pipelining;
   server.helo_required = smtpd_helo_required;
   server.starttls = tls_context != nullptr;
+  server.auth_mechanisms = auth_mechanisms;
+  server.auth_mechanisms_tls = auth_mechanisms_tls;
   server.discard_ehlo_keywords = smtpd_discard_ehlo_keywords;
   return server;
 }

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "engine/config/networks.h"
 #include "engine/intake/message_rules.h"
+#include "engine/tables/lookup_table.h"
 #include "transport/smtp/server_machine.h"
 #include "transport/tls/context.h"
 
@@ -26,6 +27,12 @@ struct IntakeOptions {
 
   // Who may submit. Everybody else is told 554 5.7.1 at MAIL.
   config::NetworkList mynetworks = *config::NetworkList::Parse("127.0.0.0/8 [::1]/128");
+  // Who logs in may submit from anywhere. Null: nobody can. The mechanisms are offered in
+  // clear and inside TLS; both empty: no AUTH.
+  std::shared_ptr<const tables::TableList> passwords;
+  std::vector<std::string> auth_mechanisms;
+  std::vector<std::string> auth_mechanisms_tls;
+  bool smtpd_sasl_authenticated_header = false;
   // RFC 6409 4.2: refuse "a@b". A local convention for one-label domains may turn it off.
   bool require_fully_qualified_domains = true;
   // RFC 6409 8.2, 8.3: Date and Message-ID where there are none.

@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kPendingMax = 64;
 constexpr size_t kPendingOctetsMax = 1 << 20;
 constexpr absl::Duration kFarewellTime = absl::Seconds(1);
+// Before a login is refused: smtpd_error_sleep_time.
+constexpr absl::Duration kAuthFailureDelay = absl::Seconds(1);
 
 std::string ClientName(const SocketAddress& remote) {
   return fmt::format("{}[{}]", PeerName(remote.ip), remote.ip.ToString());
@@ -55,6 +57,7 @@ SubmissionSession::SubmissionSession(const SubmissionContext* context,
       remote_(stream_->remote()),
       client_(ClientName(remote_)),
       machine_(&server_options_),
+      auth_(options_.get()),
       message_(context->acceptor, options_.get()),
       commits_(context->loop),
       committed_(context->loop) {}
@@ -80,7 +83,10 @@ Task<void> SubmissionSession::Run(bool implicit_tls) {
   context_->stats->sessions_open.Add();
   Log(fmt::format("connect from {}", client_));
   bool ready = true;
-  if (implicit_tls) ready = co_await StartTls();
+  if (implicit_tls) {
+    ready = co_await StartTls();
+    machine_.TlsStarted();
+  }
   if (ready) {
     machine_.Greet();
     co_await Dialogue();
@@ -131,9 +137,18 @@ Task<bool> SubmissionSession::Handle(ServerMachine::Event event) {
       break;
     case ServerMachine::Event::kStartTls: {
       const bool started = co_await StartTls();
-      if (started) machine_.TlsStarted();
+      if (started) {
+        machine_.TlsStarted();
+        auth_.Forget();
+      }
       co_return started;
     }
+    case ServerMachine::Event::kAuth:
+      co_await Authenticate(auth_.Begin(machine_.auth_mechanism(), machine_.auth_response()));
+      break;
+    case ServerMachine::Event::kAuthResponse:
+      co_await Authenticate(auth_.Continue(machine_.auth_response()));
+      break;
     case ServerMachine::Event::kClose: {
       const bool settled = co_await Settle();
       static_cast<void>(settled);
@@ -266,7 +281,9 @@ Task<bool> SubmissionSession::StartTls() {
 
 std::string SubmissionSession::MailRefusal() const {
   const std::string& reverse_path = machine_.mail().reverse_path;
-  if (!options_->mynetworks.Contains(Unmapped(remote_.ip))) {
+  if (auth_.user().empty() && !options_->mynetworks.Contains(Unmapped(remote_.ip))) {
+    if (machine_.auth_offered()) return "530 5.7.0 Error: authentication required";
+    if (machine_.auth_needs_tls()) return "530 5.7.0 Must issue a STARTTLS command first";
     return fmt::format("554 5.7.1 <{}>: Client host rejected: Relay access denied",
                        ClientName(remote_));
   }
@@ -301,8 +318,9 @@ void SubmissionSession::DecideRcpt() {
     const bool first = !message_.begun();
     message_.AddRecipient(machine_.rcpt());
     if (first) {
-      message_.SetSource({machine_.helo_name(), remote_.ip, Protocol(), stream_->local()});
-      Log(fmt::format("{}: client={}", Where(), client_));
+      message_.SetSource(
+          {machine_.helo_name(), remote_.ip, Protocol(), stream_->local(), auth_.user()});
+      Log(fmt::format("{}: client={}{}", Where(), client_, LoginFacts()));
     }
     machine_.AcceptRcpt();
   }
@@ -310,9 +328,40 @@ void SubmissionSession::DecideRcpt() {
 }
 
 std::string SubmissionSession::Protocol() const {
-  return fmt::format("{}{}",
-                     machine_.mail().smtputf8 ? "UTF8SMTP" : (machine_.esmtp() ? "ESMTP" : "SMTP"),
-                     machine_.tls() && machine_.esmtp() ? "S" : "");
+  return fmt::format(
+      "{}{}{}", machine_.mail().smtputf8 ? "UTF8SMTP" : (machine_.esmtp() ? "ESMTP" : "SMTP"),
+      machine_.tls() && machine_.esmtp() ? "S" : "", auth_.user().empty() ? "" : "A");
+}
+
+std::string SubmissionSession::LoginFacts() const {
+  if (auth_.user().empty()) return {};
+  return fmt::format(", sasl_method={}, sasl_username={}", auth_.mechanism(),
+                     Printable(auth_.user(), 256));
+}
+
+Task<void> SubmissionSession::Authenticate(SubmissionAuth::Outcome outcome) {
+  using State = SubmissionAuth::Outcome::State;
+  switch (outcome.state) {
+    case State::kChallenge:
+      machine_.AuthChallenge(outcome.challenge);
+      break;
+    case State::kSuccess:
+      machine_.AuthSucceeded();
+      break;
+    case State::kFailure:
+      context_->stats->refused.Add();
+      context_->logger->Warning(
+          "smtpd",
+          fmt::format("{}: SASL {} authentication failed: authentication failure, "
+                      "sasl_username={}",
+                      client_, machine_.auth_mechanism(), Printable(auth_.claimed_user(), 256)));
+      // Whoever tries passwords shall not try many.
+      if (!stopping_)
+        co_await SleepUntil(context_->loop, context_->loop->now() + kAuthFailureDelay);
+      machine_.AuthFailed();
+      break;
+  }
+  CollectReplies();
 }
 
 // --- The message. ---

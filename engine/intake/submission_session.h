@@ -17,6 +17,7 @@
 #include "engine/intake/incoming_message.h"
 #include "engine/intake/intake_options.h"
 #include "engine/intake/intake_stats.h"
+#include "engine/intake/submission_auth.h"
 #include "transport/smtp/server_machine.h"
 #include "transport/stream.h"
 
@@ -64,6 +65,7 @@ class SubmissionSession {
   Task<bool> ReadMore();
   Task<bool> Settle();
   Task<bool> StartTls();
+  Task<void> Authenticate(SubmissionAuth::Outcome outcome);
   Task<bool> FinishMessage();
   Task<void> Commit(Pending* pending, queue::Envelope envelope, queue::Octets content);
   Task<void> SayLast(std::string reply);
@@ -77,6 +79,7 @@ class SubmissionSession {
   void LogLabelProblem();
   void LogGone(std::string_view how);
   std::string Protocol() const;
+  std::string LoginFacts() const;
   MonoTime ReplyDeadline() const;
   std::string Where() const { return message_.begun() ? message_.id().ToString() : "NOQUEUE"; }
   void Log(std::string line) { context_->logger->Info("smtpd", std::move(line)); }
@@ -88,6 +91,7 @@ class SubmissionSession {
   const SocketAddress remote_;
   const std::string client_;  // "localhost[127.0.0.1]"
   transport::smtp::ServerMachine machine_;
+  SubmissionAuth auth_;
   IncomingMessage message_;
   TaskScope commits_;
   Event committed_;

@@ -41,10 +41,13 @@ std::string SafeHeloName(std::string_view helo_name) {
 }
 
 std::string ReceivedField(const ReceivedBy& by) {
-  std::string field =
-      fmt::format("Received: from {} ({} {})\r\n\tby {} ({}) with {} id {}",
-                  SafeHeloName(by.helo_name), PeerName(by.peer), AddressLiteral(by.peer),
-                  by.myhostname, by.mail_name, by.protocol, by.id.ToString());
+  std::string field = fmt::format("Received: from {} ({} {})\r\n", SafeHeloName(by.helo_name),
+                                  PeerName(by.peer), AddressLiteral(by.peer));
+  if (!by.authenticated_sender.empty()) {
+    field += fmt::format("\t(Authenticated sender: {})\r\n", SafeHeloName(by.authenticated_sender));
+  }
+  field += fmt::format("\tby {} ({}) with {} id {}", by.myhostname, by.mail_name, by.protocol,
+                       by.id.ToString());
   const std::string date = MailDate(by.time);
   field += by.recipient.empty() ? fmt::format(";\r\n\t{}\r\n", date)
                                 : fmt::format("\r\n\tfor <{}>; {}\r\n", by.recipient, date);

@@ -24,6 +24,7 @@ std::string SafeHeloName(std::string_view helo_name);
 struct ReceivedBy {
   std::string_view helo_name;  // As the client gave it.
   IpAddress peer;
+  std::string_view authenticated_sender;  // Empty: not to be named.
   std::string_view myhostname;
   std::string_view mail_name;
   std::string_view protocol;  // "ESMTP", "ESMTPS", "UTF8SMTP" … (RFC 3848, RFC 6531 4.3).

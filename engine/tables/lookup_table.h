@@ -43,7 +43,8 @@ struct TableLoadOptions {
   std::string directory;     // Relative paths of tables start here; empty: as they are.
   bool credentials = false;  // Values are user and password: stricter rules, no values in messages.
   bool check_file_safety = true;  // With credentials: refuse files that others can read or replace.
-  std::string delimiter = ":";    // With credentials: between user and password.
+  // With credentials: between user and password. Empty: the value is a password alone.
+  std::string delimiter = ":";
 };
 
 // A table file of more than this is refused rather than loaded.

@@ -89,6 +89,7 @@ std::string CheckCredential(std::string_view value, std::string_view delimiter) 
   if (value.find_first_of("\r\n") != std::string_view::npos) {
     return "line break in user or password";
   }
+  if (delimiter.empty()) return value.empty() ? "the password is empty" : "";
   if (value.substr(0, value.find(delimiter)).empty()) return "the user name is empty";
   return "";
 }

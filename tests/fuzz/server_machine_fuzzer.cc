@@ -35,6 +35,10 @@ ServerOptions TakeOptions(uint8_t bits) {
   options.helo_required = (bits & 16) != 0;
   if ((bits & 32) != 0) options.bare_newline_reject_code = 521;
   if ((bits & 64) != 0) options.message_size_limit = 0;
+  if ((bits & 128) != 0) {
+    options.auth_mechanisms = {"CRAM-MD5"};
+    options.auth_mechanisms_tls = {"PLAIN", "LOGIN"};
+  }
   return options;
 }
 
@@ -110,10 +114,24 @@ class Dialogue {
         transcript_ += "[tls]\n";
         machine_.TlsStarted();
         return;
+      case Event::kAuth:
+      case Event::kAuthResponse:
+        return Login(event);
       case Event::kNeedsInput:
       case Event::kClose:
         return;
     }
+  }
+
+  void Login(Event event) {
+    FUZZ_CHECK(machine_.auth_offered() && !machine_.authenticated(), shown());
+    FUZZ_CHECK(!machine_.in_transaction() && machine_.esmtp(), shown());
+    FUZZ_CHECK(event == Event::kAuth || challenged_, shown());
+    transcript_ += "[auth " + machine_.auth_mechanism() + "]\n";
+    challenged_ = event == Event::kAuth && Refuses();
+    if (challenged_) return machine_.AuthChallenge("Password:");
+    if (Refuses()) return machine_.AuthFailed();
+    machine_.AuthSucceeded();
   }
 
   void CheckPath(const std::string& path) const {
@@ -230,6 +248,7 @@ class Dialogue {
   size_t data_start_ = std::string_view::npos;  // Known only octet by octet.
   bool octet_by_octet_ = false;
   bool in_mail_ = false;
+  bool challenged_ = false;
   bool closed_ = false;
 };
 

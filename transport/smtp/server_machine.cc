@@ -15,8 +15,11 @@ constexpr size_t kOrdinaryCommandOctetsMax = 512;     // RFC 5321 4.5.3.1.4, wit
 constexpr size_t kDiscardedLineOctetsMax = 64 << 10;  // Then we stop reading.
 constexpr char kTlsHandshakeRecord = 0x16;
 
-// MAIL and RCPT grow with their parameters (RFC 1870, 3461, 6531).
-bool MayBeLong(Verb verb) { return verb == Verb::kMail || verb == Verb::kRcpt; }
+// MAIL and RCPT grow with their parameters (RFC 1870, 3461, 6531), AUTH with its initial
+// response (RFC 4954 4).
+bool MayBeLong(Verb verb) {
+  return verb == Verb::kMail || verb == Verb::kRcpt || verb == Verb::kAuth;
+}
 
 // Cost us something and bring no mail: Postfix's junk commands.
 bool IsJunk(Verb verb) {
@@ -54,6 +57,9 @@ ServerMachine::Event ServerMachine::Next(std::string_view* input, std::string* c
         return Event::kClose;
       case Mode::kCommand:
         outcome = NextCommand(input);
+        break;
+      case Mode::kAuth:
+        outcome = NextAuthResponse(input);
         break;
       case Mode::kDiscardLine:
         outcome = DiscardLine(input);
@@ -202,6 +208,7 @@ void ServerMachine::TlsStarted() {
   tls_ = true;
   helo_name_.clear();
   esmtp_ = false;
+  authenticated_ = false;
 }
 
 // Whatever refers to the transaction is gone; the driver is told if it knew of one.

@@ -1,6 +1,6 @@
 // The server side of SMTP as a pure function of octets: commands in, replies and events
 // out, RFC 5321 with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES,
-// CHUNKING and STARTTLS. It knows syntax, order and limits; who may send and what
+// CHUNKING, STARTTLS and AUTH. It knows syntax, order and limits; who may send and what
 // becomes of a message is its driver's business (engine/intake). One a connection; not
 // thread-safe.
 //
@@ -42,6 +42,9 @@ struct ServerOptions {
   bool forbid_unauth_pipelining = true;
   bool helo_required = true;  // smtpd_helo_required
   bool starttls = false;      // A certificate is at hand.
+  // What AUTH offers in clear and inside TLS; both empty: no AUTH. Upper case.
+  std::vector<std::string> auth_mechanisms;
+  std::vector<std::string> auth_mechanisms_tls;
   // smtpd_discard_ehlo_keywords, upper case: not announced. Without DSN its parameters are
   // refused, too.
   std::vector<std::string> discard_ehlo_keywords;
@@ -55,16 +58,19 @@ class ServerMachine {
   explicit ServerMachine(const ServerOptions* options);
 
   enum class Event : uint8_t {
-    kNeedsInput,  // Send the replies, then read more. A partial command stays in *input.
-    kMail,        // mail() is well-formed: AcceptMail() or Refuse().
-    kRcpt,        // rcpt() is: AcceptRcpt() or Refuse().
-    kMessage,     // The content is complete: answer with 250 or a refusal in this place of
-                  // the dialogue (Reply), then MessageAccepted() or MessageRefused().
-    kAbandoned,   // The transaction was given up, or its content refused: refusal() is the
-                  // reply that was given, or empty.
-    kRefused,     // A command was answered 4xx or 5xx: refusal() is that reply.
-    kStartTls,    // Send the replies, shake hands, then TlsStarted(). *input is empty.
-    kClose,       // Send the replies and close.
+    kNeedsInput,    // Send the replies, then read more. A partial command stays in *input.
+    kMail,          // mail() is well-formed: AcceptMail() or Refuse().
+    kRcpt,          // rcpt() is: AcceptRcpt() or Refuse().
+    kMessage,       // The content is complete: answer with 250 or a refusal in this place of
+                    // the dialogue (Reply), then MessageAccepted() or MessageRefused().
+    kAbandoned,     // The transaction was given up, or its content refused: refusal() is the
+                    // reply that was given, or empty.
+    kRefused,       // A command was answered 4xx or 5xx: refusal() is that reply.
+    kStartTls,      // Send the replies, shake hands, then TlsStarted(). *input is empty.
+    kAuth,          // auth_mechanism() is one that we offer; auth_response() its initial response.
+    kAuthResponse,  // auth_response() answers the challenge. Both: AuthChallenge(),
+                    // AuthSucceeded() or AuthFailed().
+    kClose,         // Send the replies and close.
   };
 
   // The connection was accepted: queues 220.
@@ -86,6 +92,11 @@ class ServerMachine {
   // What came of kMessage; may be told later, when other commands have been read.
   void MessageAccepted();
   void MessageRefused();
+  // The next step of the exchange (RFC 4954 4); `challenge` is not yet base64.
+  void AuthChallenge(std::string_view challenge);
+  void AuthSucceeded();
+  // After the third one the session is over.
+  void AuthFailed();
   // Inside TLS everything is forgotten (RFC 3207 4.2).
   void TlsStarted();
 
@@ -96,6 +107,12 @@ class ServerMachine {
   const MailCommand& mail() const { return mail_; }
   const RcptCommand& rcpt() const { return rcpt_; }
   const ContentScanner& content() const { return scanner_; }
+  const std::string& auth_mechanism() const { return auth_mechanism_; }  // Upper case.
+  const std::string& auth_response() const { return auth_response_; }    // Decoded.
+  // Whether AUTH is there to be used, now or after STARTTLS.
+  bool auth_offered() const { return !AuthMechanisms().empty(); }
+  bool auth_needs_tls() const { return !auth_offered() && !options_->auth_mechanisms_tls.empty(); }
+  bool authenticated() const { return authenticated_; }
   bool in_transaction() const { return in_mail_; }
   bool in_content() const { return mode_ == Mode::kData || mode_ == Mode::kChunk; }
   const std::string& helo_name() const { return helo_name_; }
@@ -111,7 +128,7 @@ class ServerMachine {
   std::string CommandCounts() const;
 
  private:
-  enum class Mode : uint8_t { kCommand, kData, kChunk, kDiscardLine, kClosed };
+  enum class Mode : uint8_t { kCommand, kAuth, kData, kChunk, kDiscardLine, kClosed };
   enum class Outcome : uint8_t { kGoOn, kNeedsInput, kEvent };
   struct Count {
     uint32_t all = 0;
@@ -127,6 +144,11 @@ class ServerMachine {
   void Hello(const CommandLine& command, std::string_view* input);
   bool Offers(std::string_view keyword) const;
   void StartTlsCommand(const CommandLine& command, std::string_view* input);
+  const std::vector<std::string>& AuthMechanisms() const {
+    return tls_ ? options_->auth_mechanisms_tls : options_->auth_mechanisms;
+  }
+  void Auth(const CommandLine& command, std::string_view* input);
+  Outcome NextAuthResponse(std::string_view* input);
   void MailFrom(const CommandLine& command);
   void RcptTo(const CommandLine& command);
   void Data(const CommandLine& command, std::string_view* input);
@@ -160,6 +182,11 @@ class ServerMachine {
   std::string helo_name_;
   bool esmtp_ = false;
   bool tls_ = false;
+
+  std::string auth_mechanism_;
+  std::string auth_response_;
+  bool authenticated_ = false;
+  size_t auth_failures_ = 0;
 
   bool in_mail_ = false;
   MailCommand mail_;

@@ -42,7 +42,7 @@ void ServerMachine::Dispatch(const CommandLine& command, std::string_view* input
     case Verb::kHelp:
       return Reject("502 5.5.1 Error: command not implemented");
     case Verb::kAuth:
-      return Reject("503 5.5.1 Error: authentication not enabled");
+      return Auth(command, input);
     case Verb::kQuit:
       if (!command.argument.empty()) return Reject("501 5.5.4 Syntax: QUIT");
       DropTransaction();
@@ -101,6 +101,9 @@ void ServerMachine::Hello(const CommandLine& command, std::string_view* input) {
                     ? std::string()
                     : fmt::format(" {}", options_->message_size_limit));
   if (options_->starttls && !tls_) offer("STARTTLS");
+  if (auth_offered() && !authenticated_) {
+    offer("AUTH", fmt::format(" {}", fmt::join(AuthMechanisms(), " ")));
+  }
   for (const char* keyword : {"ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING"}) {
     offer(keyword);
   }

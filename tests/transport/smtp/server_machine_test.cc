@@ -91,6 +91,8 @@ class Server {
           content_.clear();
           break;
         case ServerMachine::Event::kRefused:
+        case ServerMachine::Event::kAuth:  // Not offered here: server_auth_test.cc.
+        case ServerMachine::Event::kAuthResponse:
           break;
         case ServerMachine::Event::kStartTls:
           tls_asked_ = true;
