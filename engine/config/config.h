@@ -28,8 +28,8 @@ struct Config {
   std::shared_ptr<const tables::TableList> sasl_passwords;  // smtp_sasl_password_maps
   // smtpd_sasl_password_maps: the password alone.
   std::shared_ptr<const tables::TableList> submission_passwords;
-  std::shared_ptr<const tables::TableList> tls_per_site;    // smtp_tls_per_site
-  std::shared_ptr<const tables::TableList> tls_policies;    // smtp_tls_policy_maps
+  std::shared_ptr<const tables::TableList> tls_per_site;  // smtp_tls_per_site
+  std::shared_ptr<const tables::TableList> tls_policies;  // smtp_tls_policy_maps
   // Their values have been checked (engine/config/routing_tables.h).
   std::shared_ptr<const tables::TableList> transports;          // transport_maps
   std::shared_ptr<const tables::TableList> sender_relayhosts;   // sender_dependent_relayhost_maps
