@@ -108,7 +108,10 @@ absl::Status SendToEngine(const std::string& queue_directory, std::string_view r
   if (socket.fd() < 0) return absl::InternalError(std::strerror(errno));
   absl::Status status = Connect(socket.fd(), ControlSocketPath(queue_directory));
   if (!status.ok()) return status;
-  status = SendAll(socket.fd(), fmt::format("{}\n", request), timeout);
+  // Behind the brace that opens the object.
+  status =
+      SendAll(socket.fd(),
+              fmt::format("{{\"protocol\":{},{}\n", kControlProtocol, request.substr(1)), timeout);
   while (status.ok() && content != nullptr) {
     const absl::StatusOr<std::string_view> piece = content();
     if (!piece.ok()) return piece.status();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/text.h"
+#include "engine/admin/control_protocol.h"
 #include "engine/admin/import_command.h"
 #include "engine/config/message_class.h"
 #include "fmt/format.h"
@@ -138,6 +140,15 @@ Task<void> EngineControl::Handle(std::string request, transport::Stream* stream)
     Say(stream, {{"error", "the request is not a JSON object with a \"command\""}});
     co_return;
   }
+  const auto version = json.find("protocol");
+  if (version != json.end() && *version != kControlProtocol) {
+    Say(stream, {{"error", fmt::format("this engine speaks version {} of the control protocol, not "
+                                       "{}: use the mailrace program that belongs to it, or "
+                                       "restart it after an upgrade",
+                                       kControlProtocol, Printable(version->dump(), 40))}});
+    co_return;
+  }
+  json.erase("protocol");
   const std::string command = json["command"];
   if (command == "stats") {
     co_await Stats(stream);
@@ -152,7 +163,7 @@ Task<void> EngineControl::Handle(std::string request, transport::Stream* stream)
     co_await ImportMessage(parts, std::move(json), stream);
     co_return;
   }
-  absl::StatusOr<QueueRequest> asked = ParseQueueRequest(request);
+  absl::StatusOr<QueueRequest> asked = ParseQueueRequest(json.dump());
   if (!asked.ok()) {
     Say(stream, {{"error", std::string(asked.status().message())}});
     co_return;

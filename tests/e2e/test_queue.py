@@ -211,6 +211,9 @@ class RunningQueueTest(QueueTest):
         for request in (b"\n", b"hold\n", b"{}\n", b'{"command":"remove","all":1}\n', b"\xff\xfe\n",
                         b'{"command":"remove","al":true}\n', b"x" * (2 << 20)):
             self.assertIn("error", json.loads(ask(request)), request[:40])
+        newer = json.loads(ask(b'{"command":"stats","protocol":2}\n'))
+        self.assertIn("speaks version 1 of the control protocol, not 2", newer["error"])
+        self.assertIn("queue", json.loads(ask(b'{"command":"stats","protocol":1}\n')))
         idle = [socket.socket(socket.AF_UNIX) for _ in range(20)]
         for admin in idle:  # Several administrators, who say nothing yet.
             admin.connect(path)
