@@ -20,8 +20,10 @@ struct Routes::Way {
   std::string nexthop;
   std::vector<std::string>* steps = nullptr;
 
-  void Note(std::string step) {
-    if (steps != nullptr) steps->push_back(std::move(step));
+  // Called for each recipient: a step that nobody reads is not written, either.
+  template <typename... Args>
+  void Note(fmt::format_string<Args...> format, Args&&... args) const {
+    if (steps != nullptr) steps->push_back(fmt::format(format, std::forward<Args>(args)...));
   }
 };
 
@@ -66,6 +68,13 @@ Routes::Routes(std::shared_ptr<const config::Config> config) : config_(std::move
   relayhost_ = RelayhostName(config_->options.smtp.relayhost);
   const auto& lists = config_->options.routing.parent_domain_matches_subdomains;
   parents_match_ = std::find(lists.begin(), lists.end(), "transport_maps") != lists.end();
+  const config::SaslOptions& sasl = config_->options.sasl;
+  const TransportSpec& spec = config_->options.routing.default_transport;
+  by_relayhost_alone_ = !relayhost_.empty() && config_->transports->empty() &&
+                        config_->sender_relayhosts->empty() &&
+                        config_->default_transports->empty() && spec.nexthop.empty() &&
+                        spec.transport.value_or(Transport::kSmtp) == Transport::kSmtp &&
+                        !(sasl.smtp_sasl_auth_enable && sasl.smtp_sender_dependent_authentication);
 }
 
 bool Routes::Find(const Table& table, const std::vector<std::string>& keys,
@@ -86,7 +95,7 @@ bool Routes::ByDefaultTransport(std::string_view sender, std::string_view /*doma
                                 Way* way) const {
   const config::RoutingOptions& options = config_->options.routing;
   TransportSpec spec = options.default_transport;
-  std::string origin = fmt::format("default_transport ({})", config_->Origin("default_transport"));
+  std::optional<TableHit> by_sender;
   if (!config_->default_transports->empty()) {
     std::optional<TableHit> hit;
     const auto keys = KeysOf(sender, options.empty_address_default_transport_maps_lookup_key,
@@ -98,14 +107,18 @@ bool Routes::ByDefaultTransport(std::string_view sender, std::string_view /*doma
           config::ParseTransport(hit->value, config_->options.smtp.smtp_tcp_port_number);
       if (parsed.ok() && parsed->transport) {
         spec = *parsed;
-        origin = fmt::format("sender_dependent_default_transport_maps: {}", hit->origin);
+        by_sender = std::move(hit);
       }
     }
   }
   way->transport = spec.transport.value_or(Transport::kSmtp);
   if (!spec.nexthop.empty()) way->nexthop = spec.nexthop;
-  if (!spec.nexthop.empty() || way->transport != Transport::kSmtp) {
-    way->Note(fmt::format("{}: {}", origin, config::TransportName(way->transport)));
+  if (way->steps == nullptr) return true;
+  const std::string_view name = config::TransportName(way->transport);
+  if (by_sender) {
+    way->Note("sender_dependent_default_transport_maps: {}: {}", by_sender->origin, name);
+  } else if (!spec.nexthop.empty() || way->transport != Transport::kSmtp) {
+    way->Note("default_transport ({}): {}", config_->Origin("default_transport"), name);
   }
   return true;
 }
@@ -113,9 +126,6 @@ bool Routes::ByDefaultTransport(std::string_view sender, std::string_view /*doma
 bool Routes::ByRelayhost(std::string_view sender, std::string_view domain, Way* way) const {
   const config::RoutingOptions& options = config_->options.routing;
   way->nexthop = relayhost_.empty() ? std::string(domain) : relayhost_;
-  std::string origin = relayhost_.empty()
-                           ? "the recipient's domain: relayhost is empty"
-                           : fmt::format("relayhost ({})", config_->Origin("relayhost"));
   if (!config_->sender_relayhosts->empty()) {
     std::optional<TableHit> hit;
     const auto keys =
@@ -126,13 +136,18 @@ bool Routes::ByRelayhost(std::string_view sender, std::string_view domain, Way* 
           config::ParseNexthops(hit->value, config_->options.smtp.smtp_tcp_port_number);
       if (relays.ok() && !relays->empty()) {
         way->nexthop = RelayhostName(*relays);
-        origin = fmt::format("sender_dependent_relayhost_maps: {}", hit->origin);
+        way->Note("sender_dependent_relayhost_maps: {}", hit->origin);
+        return true;
       }
     } else if (hit) {
-      way->Note(fmt::format("sender_dependent_relayhost_maps: {}: DUNNO", hit->origin));
+      way->Note("sender_dependent_relayhost_maps: {}: DUNNO", hit->origin);
     }
   }
-  way->Note(std::move(origin));
+  if (relayhost_.empty()) {
+    way->Note("the recipient's domain: relayhost is empty");
+  } else if (way->steps != nullptr) {
+    way->Note("relayhost ({})", config_->Origin("relayhost"));
+  }
   return true;
 }
 
@@ -144,7 +159,7 @@ bool Routes::ByTransportMaps(std::string_view recipient, std::string_view domain
   if (!hit) return true;
   const auto spec = config::ParseTransport(hit->value, config_->options.smtp.smtp_tcp_port_number);
   if (!spec.ok()) return false;
-  way->Note(fmt::format("transport_maps: {}: {}", hit->origin, Printable(hit->value, 200)));
+  way->Note("transport_maps: {}: {}", hit->origin, Printable(hit->value, 200));
   if (spec->transport) {
     // A transport without a nexthop is the recipient's domain again, whatever relayhost says.
     way->transport = *spec->transport;
@@ -174,6 +189,7 @@ void Routes::AddLogin(std::string_view sender, HopName* hop,
 
 HopName Routes::Resolve(std::string_view sender, std::string_view recipient,
                         std::vector<std::string>* steps) const {
+  if (by_relayhost_alone_ && steps == nullptr) return Hop(Transport::kSmtp, relayhost_);
   const size_t at = recipient.rfind('@');
   const std::string domain = at == std::string_view::npos ? config_->options.general.myhostname
                                                           : AsciiLowered(recipient.substr(at + 1));

@@ -38,6 +38,7 @@ class Routes {
   const std::shared_ptr<const config::Config> config_;
   std::string relayhost_;  // As it is called in the queue.
   bool parents_match_ = false;
+  bool by_relayhost_alone_ = false;  // The usual case: nothing else is configured.
 };
 
 // relayhost as the queue calls it: several between ", ". Empty if there is none.
