@@ -35,8 +35,9 @@ class FlightJournal {
  public:
   // The format that this program writes, and the newest that it reads.
   static constexpr uint32_t kFormat = 1;
-  // Transactions that are named. A shard has as many under way as it has sessions, twice,
-  // and those whose outcome is within a commit interval.
+  // Transactions that are named. A shard has as many under way as it has sessions, twice or,
+  // where content is streamed, a window each (smtp_bdat_window), and those whose outcome is
+  // within a commit interval.
   static constexpr size_t kSlots = 4096;
   static constexpr size_t kOctets = 64 * (kSlots + 1);
 

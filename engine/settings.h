@@ -23,6 +23,7 @@
 #include "queue/scheduler.h"
 #include "transport/resolver.h"
 #include "transport/smtp/client_session.h"
+#include "transport/smtp/tolerance.h"
 
 namespace mailrace::engine {
 
@@ -54,6 +55,8 @@ struct Settings {
   absl::Duration connection_cache_time_limit = absl::Seconds(2);
   absl::Duration connection_reuse_time_limit = absl::Seconds(300);
   uint32_t connection_reuse_count_limit = 0;  // 0: none.
+  // smtp_bdat_window, smtp_cross_message_pipelining, smtp_tolerance_time.
+  transport::smtp::ToleranceOptions tolerance;
   absl::Duration tls_session_timeout = absl::Hours(1);
   bool use_mx = true;  // disable_dns_lookups = no
   TargetRules targets;

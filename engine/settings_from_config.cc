@@ -51,6 +51,9 @@ void FillSessions(const Options& options, Settings* settings) {
   settings->connection_reuse_time_limit = smtp.smtp_connection_reuse_time_limit;
   settings->connection_reuse_count_limit =
       static_cast<uint32_t>(smtp.smtp_connection_reuse_count_limit);
+  settings->tolerance.window_max = static_cast<size_t>(smtp.smtp_bdat_window);
+  settings->tolerance.cross_message = smtp.smtp_cross_message_pipelining;
+  settings->tolerance.memory = smtp.smtp_tolerance_time;
   settings->tls_session_timeout = options.tls.smtp_tls_session_cache_timeout;
   settings->use_mx = !smtp.disable_dns_lookups;
   const auto has = [&](std::string_view word) {

@@ -48,6 +48,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.stats = &stats_;
   context_.tls_sessions = &tls_sessions_;
   context_.dead_addresses = &dead_addresses_;
+  context_.tolerances = &tolerances_;
   context_.wishes = &wishes_;
   context_.rearm = [this] { ArmTick(); };
   context_.destination_died = [this] { expiry_sweep_.Start(); };
@@ -331,6 +332,7 @@ void Shard::Reload(std::shared_ptr<const Settings> settings) {
   // Trust may have changed: nothing of the old configuration is resumed.
   tls_sessions_.Clear();
   dead_addresses_.Clear();
+  tolerances_.Clear();
   if (was_deferred && !context_.settings->delivery_deferred) Flush();
   TryDeadDestinations();
   delay_watch_.Arm();

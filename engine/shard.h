@@ -111,6 +111,7 @@ class Shard final : public Acceptor, private JobFeed {
   ShardStats stats_;
   TlsSessionCache tls_sessions_;
   DeadAddresses dead_addresses_;
+  ToleranceTable tolerances_;
   MessageMemory memory_;  // Before all that holds messages.
   queue::Scheduler scheduler_;
   TaskScope tasks_;

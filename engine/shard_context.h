@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "base/sync.h"
 #include "engine/content_reader.h"
+#include "engine/delivery/tolerance_table.h"
 #include "engine/flight_journal.h"
 #include "engine/mail_age.h"
 #include "engine/operator_wishes.h"
@@ -59,6 +60,7 @@ struct ShardContext {
   ShardStats* stats = nullptr;
   TlsSessionCache* tls_sessions = nullptr;
   DeadAddresses* dead_addresses = nullptr;
+  ToleranceTable* tolerances = nullptr;
   OperatorWishes* wishes = nullptr;
   // The shard stops: no further address is tried, no session begun.
   bool cancelled = false;

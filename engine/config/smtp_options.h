@@ -44,6 +44,9 @@ struct SmtpOptions {
   absl::Duration smtp_connection_cache_time_limit;
   absl::Duration smtp_connection_reuse_time_limit;
   int64_t smtp_connection_reuse_count_limit = 0;
+  bool smtp_cross_message_pipelining = true;
+  int64_t smtp_bdat_window = 0;
+  absl::Duration smtp_tolerance_time;
   bool smtp_skip_5xx_greeting = true;
   bool smtp_always_send_ehlo = true;
   bool smtp_never_send_ehlo = false;

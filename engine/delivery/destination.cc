@@ -53,6 +53,7 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
   // The most urgent pass that has recipients left to hand out, or null.
   JobPass* Begun() const;
   bool LetsUrgentBy(const JobPass& begun) const;
+  bool HasItsShare() const;
   // `settings`: those that the session was made by.
   void Adopt(SessionSetup made, std::shared_ptr<const Settings> settings) {
     setup = std::move(made);
@@ -74,6 +75,7 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
   MonoTime session_made_;
   std::shared_ptr<const Settings> settings_;
   uint32_t uses_ = 0;
+  size_t out_ = 0;  // Transactions that the session has not given back.
 };
 
 bool Destination::Worker::MayTakeMore() const {
@@ -106,9 +108,19 @@ bool Destination::Worker::LetsUrgentBy(const JobPass& begun) const {
   return nexthop != nullptr && nexthop->MoreUrgentReady(begun.job()->priority);
 }
 
+// Behind unanswered transactions another is welcome as far as the mail goes round: what one
+// session hoards in its stream, others, perhaps idle, cannot send at once.
+bool Destination::Worker::HasItsShare() const {
+  if (out_ < 2 || destination_->workers_.size() < 2) return false;
+  const queue::NexthopQueue* nexthop =
+      destination_->context_->scheduler->FindNexthop(destination_->nexthop_);
+  const size_t ready = nexthop == nullptr ? 0 : nexthop->ready();
+  return out_ > ready / destination_->workers_.size();
+}
+
 OutgoingMessage* Destination::Worker::Next() {
   ShardContext& context = *destination_->context_;
-  if (cancelled || destination_->draining_) return nullptr;
+  if (cancelled || destination_->draining_ || HasItsShare()) return nullptr;
   JobPass* chosen = Begun();
   if (chosen == nullptr ? MayTakeMore() : LetsUrgentBy(*chosen)) {
     if (std::unique_ptr<JobPass> pass = destination_->feed_->Next(destination_->nexthop_)) {
@@ -120,12 +132,14 @@ OutgoingMessage* Destination::Worker::Next() {
   if (chosen == nullptr) return nullptr;
   DeliveryTransaction* const transaction = chosen->NextTransaction();
   transaction->set_use(++uses_);
+  ++out_;
   if (uses_ > 1) context.stats->sessions_reused.Add();
   return transaction;
 }
 
 void Destination::Worker::Finished(OutgoingMessage* message) {
   auto* transaction = static_cast<DeliveryTransaction*>(message);
+  --out_;
   JobPass* pass = transaction->pass();
   pass->TransactionFinished();
   const TransactionFacts facts{*setup.relay, transaction->use(), setup.tls_features,
@@ -241,6 +255,11 @@ Task<void> Destination::Work(Worker* worker) {
       continue;
     }
     std::optional<Failure> failure = co_await worker->setup.session->RunTransactions(worker);
+    if (std::optional<std::string> news = worker->setup.session->tolerance().TakeNews()) {
+      context_->logger->Warning("smtp",
+                                fmt::format("server {} was spoken to ahead of its replies: {}",
+                                            logs::PeerName(*worker->setup.relay), *news));
+    }
     if (failure) {
       context_->stats->sessions_open.Subtract();
       const TransactionFacts facts{*worker->setup.relay, 1, worker->setup.tls_features};

@@ -153,6 +153,7 @@ Task<bool> SessionTry::Dial() {
   options.helo_name = settings.helo_name;
   options.timeouts = settings.timeouts;
   options.discard_ehlo_keywords = settings.discard_ehlo_keywords;
+  options.tolerance = context_->tolerances->Of(key, settings.tolerance);
   session = std::make_unique<ClientSession>(
       context_->loop, std::make_unique<transport::Stream>(*std::move(connection)), options);
   *running_ = session.get();

@@ -26,6 +26,7 @@ struct Arguments {
   std::string pid_file;
   double timeout_seconds = 300;
   double reply_delay_milliseconds = 0;
+  double distance_milliseconds = 0;
   double stats_interval_seconds = 0;
   bool json = false;
 };
@@ -63,7 +64,10 @@ void AddOptions(CLI::App* app, Arguments* a) {
   app->add_option("--timeout", a->timeout_seconds, "Seconds until an idle session ends")
       ->capture_default_str();
   app->add_option("--reply-delay", a->reply_delay_milliseconds,
-                  "Milliseconds to wait before each group of replies");
+                  "Milliseconds to wait before each group of replies, reading nothing");
+  app->add_option("--distance", a->distance_milliseconds,
+                  "Milliseconds that each reply is on its way while reading goes on, as from a "
+                  "relay that is far away; in clear text only");
   app->add_option("--fault", a->sink.faults,
                   "What goes wrong: rcpt:450:0.1 dot:451:1/100 mail:421 rcpt=bad@:550 drop@dot "
                   "lost@dot stall@data garbage@ehlo; may be repeated")
@@ -85,6 +89,7 @@ absl::Status Complete(Arguments* a) {
   a->sink.listen = *listen;
   a->sink.timeout = absl::Seconds(a->timeout_seconds);
   a->sink.reply_delay = absl::Milliseconds(a->reply_delay_milliseconds);
+  a->sink.distance = absl::Milliseconds(a->distance_milliseconds);
   for (std::string& word : a->sink.without) word = AsciiUppered(word);
   for (std::string& word : a->sink.mechanisms) word = AsciiUppered(word);
   if (!a->sink.cert_file.empty() && !a->sink.implicit_tls) a->sink.tls = true;

@@ -31,7 +31,8 @@ struct SinkOptions {
   uint64_t message_octets_max = 100'000'000;
   uint32_t recipients_max = 1000;
   absl::Duration timeout = absl::Minutes(5);
-  absl::Duration reply_delay;  // Before each group of replies.
+  absl::Duration reply_delay;  // Before each group of replies: it is slow.
+  absl::Duration distance;     // Until replies arrive, while it reads on: it is far away.
 
   std::vector<std::string> faults;  // FaultPlan's grammar.
   uint64_t seed = 1;

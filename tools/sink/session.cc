@@ -6,7 +6,10 @@ namespace mailrace::sink {
 
 Session::Session(SessionContext* context, std::unique_ptr<transport::Connection> connection,
                  uint64_t number)
-    : context_(context), stream_(std::move(connection)), dialogue_(&context->dialogue, number) {}
+    : context_(context),
+      stream_(std::move(connection)),
+      dialogue_(&context->dialogue, number),
+      carrier_(context->loop) {}
 
 MonoTime Session::Deadline() const {
   return context_->loop->now() + context_->dialogue.options->timeout;
@@ -14,6 +17,7 @@ MonoTime Session::Deadline() const {
 
 Task<void> Session::Run() {
   co_await Converse();
+  co_await carrier_.Join();
   co_await stream_.Shutdown(context_->loop->now() + absl::Seconds(1));
 }
 
@@ -22,7 +26,7 @@ Task<void> Session::Converse() {
     const bool secured = co_await Secure();
     if (!secured) co_return;
   }
-  Dialogue::Step step = dialogue_.Greet(&stream_.output());
+  Dialogue::Step step = dialogue_.Greet(&replies_);
   while (true) {
     const bool sent = co_await SendReplies();
     if (!sent || step == Dialogue::Step::kClose) co_return;
@@ -31,6 +35,7 @@ Task<void> Session::Converse() {
       co_return;
     }
     if (step == Dialogue::Step::kStartTls) {
+      co_await carrier_.Join();
       const bool secured = co_await Secure();
       if (!secured) co_return;
     }
@@ -38,26 +43,45 @@ Task<void> Session::Converse() {
     if (more.ok() && !*more) co_return;
     if (!more.ok()) {
       if (context_->stopping) {
-        dialogue_.Leave("shutting down", &stream_.output());
+        dialogue_.Leave("shutting down", &replies_);
       } else if (absl::IsDeadlineExceeded(more.status())) {
-        dialogue_.Leave("idle for too long", &stream_.output());
+        dialogue_.Leave("idle for too long", &replies_);
       }
       co_await SendReplies();
       co_return;
     }
-    step = dialogue_.Process(&stream_.input(), &stream_.output());
+    step = dialogue_.Process(&stream_.input(), &replies_);
   }
 }
 
 Task<bool> Session::SendReplies() {
-  if (stream_.output().empty()) co_return true;
+  if (replies_.empty()) co_return true;
+  const absl::Duration distance = context_->dialogue.options->distance;
+  if (distance > absl::ZeroDuration() && stream_.tls() == nullptr) {
+    travelling_.push_back({context_->loop->now() + distance, std::move(replies_)});
+    if (carrier_.running() == 0) carrier_.Spawn(Carry());
+    co_return !context_->stopping;
+  }
   const absl::Duration delay = context_->dialogue.options->reply_delay;
   if (delay > absl::ZeroDuration() && !context_->stopping) {
     co_await context_->stopped->Wait(context_->loop->now() + delay);
   }
+  stream_.output().Append(replies_.view());
+  replies_.Clear();
   const absl::Status sent = co_await stream_.Flush(Deadline());
   if (context_->on_full && context_->dialogue.recorder->full()) context_->on_full();
   co_return sent.ok() && !context_->stopping;
+}
+
+Task<void> Session::Carry() {
+  while (!travelling_.empty()) {
+    co_await SleepUntil(context_->loop, travelling_.front().due);
+    stream_.output().Append(travelling_.front().replies.view());
+    travelling_.pop_front();
+    const absl::Status sent = co_await stream_.Flush(Deadline());
+    if (!sent.ok()) travelling_.clear();
+    if (context_->on_full && context_->dialogue.recorder->full()) context_->on_full();
+  }
 }
 
 Task<bool> Session::Secure() {

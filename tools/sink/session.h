@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 
@@ -40,14 +41,25 @@ class Session {
  private:
   Task<bool> Secure();
   Task<bool> SendReplies();
+  // Sends what is on its way when it is due.
+  Task<void> Carry();
   // Reads until the peer gives up.
   Task<void> Stall();
   Task<void> Converse();
   MonoTime Deadline() const;
 
+  // Replies on their way from a server that is far away.
+  struct Travelling {
+    MonoTime due;
+    Buffer replies;
+  };
+
   SessionContext* const context_;
   transport::Stream stream_;
   Dialogue dialogue_;
+  Buffer replies_;  // What the dialogue says next.
+  std::deque<Travelling> travelling_;
+  TaskScope carrier_;  // Runs Carry() while something travels.
 };
 
 }  // namespace mailrace::sink

@@ -20,20 +20,30 @@ std::deque<ClientTransaction>::iterator ClientMachine::Current() {
 }
 
 bool ClientMachine::can_take() const {
-  if (broken_) return false;
+  if (broken_ || ending_) return false;
   if (transactions_.empty()) return true;
+  const ClientTransactionOptions& before = transactions_.back().options();
+  if (!ahead_.cross_message || before.chunking != ahead_.chunking) return false;
+  if (ahead_.chunking && ahead_.window > 0) {
+    return transactions_.back().end_written() && transactions_.size() < ahead_.window &&
+           unanswered_commands_ < kStreamCommandsMax;
+  }
   // Behind one whose end of data is out and unanswered, nothing else.
-  return options_.cross_message && transactions_.size() == 1 &&
-         transactions_.front().expects_reply() &&
+  return transactions_.size() == 1 && transactions_.front().expects_reply() &&
          transactions_.front().expected_step() == Step::kEndOfData;
 }
 
 void ClientMachine::Take(OutgoingMessage* message) {
   ClientTransactionOptions options;
   options.pipelining = options_.pipelining;
-  options.reset_before = options_.reset_before;
+  options.chunking = ahead_.chunking;
+  options.streamed = ahead_.chunking && ahead_.window > 0;
+  options.tolerance = options_.tolerance;
   options.session_used_before = options_.session_used_before;
   options.behind_end_of_data = !transactions_.empty();
+  // A refused BDAT leaves it open what the server has (RFC 3030 2), and what follows in a
+  // stream must not fall to the recipients of the message before.
+  options.reset_before = options_.reset_before || (options.behind_end_of_data && options.chunking);
   transactions_.emplace_back(message, capabilities_, options);
   // A message that was refused unsaid has used nothing.
   if (!transactions_.back().over()) {
@@ -46,25 +56,33 @@ void ClientMachine::Take(OutgoingMessage* message) {
 OutgoingMessage* ClientMachine::TakeFinished() {
   if (transactions_.empty() || !transactions_.front().over()) return nullptr;
   OutgoingMessage* const message = transactions_.front().message();
-  if (transactions_.front().leaves_remains()) options_.reset_before = true;
-  if (transactions_.front().said()) ++completed_;
+  const ClientTransaction& front = transactions_.front();
+  // What follows in a stream begins with a RSET of its own.
+  const bool reset_follows = transactions_.size() > 1 && transactions_[1].options().reset_before &&
+                             transactions_[1].said();
+  if (front.leaves_remains() && !reset_follows) options_.reset_before = true;
+  if (front.said()) ++completed_;
   transactions_.pop_front();
   return message;
 }
 
 void ClientMachine::WriteCommands(Buffer* out) {
-  if (broken_ || transactions_.empty()) return;
+  if (broken_ || ending_ || transactions_.empty()) return;
   ClientTransaction& transaction = transactions_.back();
-  while (unanswered_octets_ < kGroupOctetsMax) {
+  const bool streamed = transaction.options().streamed;
+  while (streamed ? unanswered_commands_ < kStreamCommandsMax
+                  : unanswered_octets_ < kGroupOctetsMax) {
     const size_t before = out->size();
     if (!transaction.WriteNext(out)) return;
-    unanswered_octets_ += out->size() - before;
+    if (transaction.options().chunking) ++unanswered_commands_;
+    if (!streamed) unanswered_octets_ += out->size() - before;
   }
 }
 
 ClientTransaction* ClientMachine::wants_content() {
-  const auto current = Current();
-  return current != transactions_.end() && current->wants_content() ? &*current : nullptr;
+  if (broken_ || ending_ || transactions_.empty()) return nullptr;
+  ClientTransaction& last = transactions_.back();
+  return last.wants_content() ? &last : nullptr;
 }
 
 bool ClientMachine::expects_reply() const {
@@ -75,10 +93,54 @@ bool ClientMachine::expects_reply() const {
 Step ClientMachine::expected_step() const { return Current()->expected_step(); }
 
 std::optional<Failure> ClientMachine::Answer(Reply reply) {
-  std::optional<Failure> failure = Current()->Answer(std::move(reply));
-  if (failure) AbandonRest();
-  if (!expects_reply()) unanswered_octets_ = 0;
-  return failure;
+  const auto current = Current();
+  const bool ahead = &*current != &transactions_.back() && transactions_.back().said();
+  const bool end = current->expected_step() == Step::kEndOfData;
+  if (unanswered_commands_ > 0) --unanswered_commands_;
+  // RFC 5321 3.8: behind a 421 there is nothing.
+  if (ending_ && ending_->reply && ending_->kind == Failure::Kind::kReply) {
+    return Break({Failure::Kind::kProtocol, current->expected_step(), std::move(reply),
+                  "a reply behind a 421"});
+  }
+  NoteRunAhead();
+  std::optional<Failure> failure = current->Answer(std::move(reply));
+  if (failure) return EndWhenAnswered(*std::move(failure));
+  if (options_.tolerance != nullptr && end && !current->out_of_step()) {
+    options_.tolerance->Answered(ahead);
+  }
+  if (!expects_reply()) {
+    unanswered_octets_ = 0;
+    if (ending_) {
+      AbandonRest();
+      return ending_;
+    }
+  }
+  return std::nullopt;
+}
+
+// A stream has more to tell: what was said behind the trouble is answered all the same, and
+// who was accepted there must not be sent again.
+std::optional<Failure> ClientMachine::EndWhenAnswered(Failure failure) {
+  const bool garbled = failure.kind == Failure::Kind::kProtocol && !failure.stale_session;
+  if (!ending_) ending_ = failure;
+  if (garbled) {
+    // It was the current one's own trouble; nobody knows whose the next reply would be.
+    for (ClientTransaction& transaction : transactions_) {
+      if (transaction.end_written()) transaction.Break(failure);
+    }
+  }
+  ClientTransaction& last = transactions_.back();
+  if (!last.end_written()) last.Abandon();
+  if (!garbled && expects_reply() && Current()->options().streamed) return std::nullopt;
+  AbandonRest();
+  return ending_;
+}
+
+void ClientMachine::NoteRunAhead() {
+  const auto current = Current();
+  if (current == transactions_.end()) return;
+  const bool behind = &*current != &transactions_.back() && transactions_.back().said();
+  ran_ahead_ = behind || current->options().behind_end_of_data || current->options().streamed;
 }
 
 void ClientMachine::AnswerEarly(Reply reply) {
@@ -87,14 +149,22 @@ void ClientMachine::AnswerEarly(Reply reply) {
 }
 
 Failure ClientMachine::Break(Failure failure) {
+  if (!ending_) NoteRunAhead();
+  // A server that said 421 and closed has said all about what was behind.
+  const bool closed =
+      ending_ && ending_->kind == Failure::Kind::kReply && failure.kind == Failure::Kind::kLost;
   const auto current = Current();
-  if (current != transactions_.end()) {
+  if (current != transactions_.end() && !closed) {
     current->Break(failure);
     failure.stale_session =
         current->message()->failure && current->message()->failure->stale_session;
+    // Of the others those whose end went out may be taken; to the last, nothing was said.
+    for (ClientTransaction& transaction : transactions_) {
+      if (transaction.end_written()) transaction.Break(failure);
+    }
   }
   AbandonRest();
-  return failure;
+  return ending_ ? *ending_ : failure;
 }
 
 void ClientMachine::AbandonRest() {

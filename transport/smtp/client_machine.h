@@ -1,26 +1,37 @@
-// The sequence of transactions on one session, sans I/O: at most two are under way, one
-// whose end of data is unanswered and the next, whose commands travelled behind it. The
-// session does what this asks for: write, send content, read a reply.
+// The sequence of transactions on one session, sans I/O. With DATA at most two are under
+// way, one whose end of data is unanswered and the next, whose commands travelled behind it;
+// with streamed BDAT a window of them. The session does what this asks for: write, send
+// content, read a reply.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <string_view>
 
 #include "base/buffer.h"
 #include "transport/smtp/capabilities.h"
 #include "transport/smtp/client_transaction.h"
+#include "transport/smtp/tolerance.h"
 #include "transport/smtp/transaction.h"
 
 namespace mailrace::transport::smtp {
 
 struct ClientMachineOptions {
-  bool pipelining = false;     // Offered and allowed.
-  bool cross_message = false;  // The next MAIL may follow an unanswered end of data.
+  bool pipelining = false;         // Offered and allowed.
+  Tolerance* tolerance = nullptr;  // Of the server, borrowed; or null.
   // The session served before, or lay idle: it may be over without our knowing.
   bool session_used_before = false;
   bool reset_before = false;  // An earlier transaction left its remains at the server.
+};
+
+// How far the next transactions may run ahead of replies; it changes as the server is known
+// better.
+struct RunAhead {
+  bool cross_message = false;  // The next MAIL may follow an unanswered end of data.
+  bool chunking = false;       // BDAT instead of DATA. REQUIRES: pipelining.
+  size_t window = 0;           // With chunking: transactions that may be streamed; 0: none.
 };
 
 class ClientMachine {
@@ -29,11 +40,15 @@ class ClientMachine {
   // cannot send its replies, so a group has to fit in the send buffer of our own system
   // (RFC 2920 3.1): 4 KiB do in any.
   static constexpr size_t kGroupOctetsMax = 4096;
+  // The same of a stream, where content is in the way of any such measure: their replies,
+  // of some fifty octets each, have to fit in what our system keeps for us unread.
+  static constexpr size_t kStreamCommandsMax = 256;
 
   // `capabilities` is borrowed.
   ClientMachine(const Capabilities* capabilities, ClientMachineOptions options)
       : capabilities_(capabilities), options_(options) {}
 
+  void set_run_ahead(RunAhead ahead) { ahead_ = ahead; }
   // Another message may be taken now.
   bool can_take() const;
   void Take(OutgoingMessage* message);
@@ -44,6 +59,13 @@ class ClientMachine {
   void WriteCommands(Buffer* out);
   // The transaction whose content is wanted now, or null.
   ClientTransaction* wants_content();
+  // The last one taken says BDAT. REQUIRES: !idle().
+  bool chunking() const { return transactions_.back().options().chunking; }
+  // Gives the next chunk of `transaction`, which wants content, to the wire.
+  void WriteChunk(ClientTransaction* transaction, std::string_view octets, bool last, Buffer* out) {
+    transaction->WriteChunk(octets, last, out);
+    ++unanswered_commands_;
+  }
 
   bool expects_reply() const;
   Step expected_step() const;  // REQUIRES: expects_reply().
@@ -56,6 +78,12 @@ class ClientMachine {
   // The session is over at failure.step: whom that concerns gets it, the others stay
   // untried. Returns the failure, marked if it is a stale session's.
   Failure Break(Failure failure);
+  // The session ends for this reason once everything that was said is answered: nothing more
+  // may be written. Null: it goes on.
+  const std::optional<Failure>& ending() const { return ending_; }
+  // What was said ahead of replies, when the session ended, was more than one transaction's
+  // own group.
+  bool ran_ahead() const { return ran_ahead_; }
 
   // The server has the remains of a transaction that was given up.
   bool reset_needed() const { return options_.reset_before; }
@@ -70,12 +98,18 @@ class ClientMachine {
   // The transaction whose reply, content or command is next, or the end.
   std::deque<ClientTransaction>::const_iterator Current() const;
   std::deque<ClientTransaction>::iterator Current();
+  std::optional<Failure> EndWhenAnswered(Failure failure);
+  void NoteRunAhead();
   void AbandonRest();
 
   const Capabilities* const capabilities_;
   ClientMachineOptions options_;
+  RunAhead ahead_;
   std::deque<ClientTransaction> transactions_;
-  size_t unanswered_octets_ = 0;  // Of the group that is under way.
+  size_t unanswered_octets_ = 0;    // Of the group that is under way.
+  size_t unanswered_commands_ = 0;  // With chunking; each BDAT is one.
+  std::optional<Failure> ending_;
+  bool ran_ahead_ = false;
   uint32_t started_ = 0;
   uint32_t completed_ = 0;
   bool broken_ = false;

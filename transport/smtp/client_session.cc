@@ -4,6 +4,7 @@
 
 #include "fmt/format.h"
 #include "transport/smtp/auth_exchange.h"
+#include "transport/smtp/chunk_reader.h"
 #include "transport/smtp/command_writer.h"
 #include "transport/smtp/stream_failure.h"
 
@@ -31,7 +32,9 @@ Failure Refused(Step step, Reply reply) {
 
 ClientSession::ClientSession(Loop* loop, std::unique_ptr<Stream> stream,
                              ClientSessionOptions options)
-    : loop_(loop), stream_(std::move(stream)), options_(std::move(options)) {}
+    : loop_(loop), stream_(std::move(stream)), options_(std::move(options)) {
+  if (options_.tolerance == nullptr) options_.tolerance = std::make_shared<Tolerance>();
+}
 
 ClientSession::~ClientSession() = default;
 

@@ -16,11 +16,13 @@
 #include "transport/sasl/client.h"
 #include "transport/smtp/capabilities.h"
 #include "transport/smtp/reply.h"
+#include "transport/smtp/tolerance.h"
 #include "transport/smtp/transaction.h"
 #include "transport/stream.h"
 
 namespace mailrace::transport::smtp {
 
+class ChunkReader;
 class ClientMachine;
 class DotStuffer;
 
@@ -43,8 +45,9 @@ struct ClientSessionOptions {
   std::string helo_name;  // smtp_helo_name
   ClientTimeouts timeouts;
   std::vector<std::string> discard_ehlo_keywords;  // Upper case: as if it had not said them.
-  bool pipelining_allowed = true;  // Learned per destination: some servers announce it wrongly.
-  bool cross_message_pipelining_allowed = true;  // [end of message n][MAIL n+1 …] in one group.
+  // What is known of the server, and what may be said ahead of its replies. Null: the session
+  // learns for itself.
+  std::shared_ptr<Tolerance> tolerance;
 };
 
 class ClientSession {
@@ -79,6 +82,9 @@ class ClientSession {
   // code and enhanced status like a server's and `own_reply` says so in Failure.text.
   Task<std::optional<Failure>> RunTransactions(TransactionSource* source);
 
+  // What is known of the server; never null.
+  Tolerance& tolerance() { return *options_.tolerance; }
+
   // While idle: waits until the server says something or closes (421, FIN: the session
   // is dead), or until Interrupt(), or the deadline. True if it is still usable.
   Task<bool> AwaitIdle(MonoTime deadline);
@@ -105,6 +111,12 @@ class ClientSession {
   Task<std::optional<Failure>> ReadReply(Step step, absl::Duration timeout);
   // One step of the machine: write, send content or read a reply.
   Task<std::optional<Failure>> Advance(ClientMachine* machine, TransactionSource* source);
+  // The same where content goes by BDAT: what may be said is said before anything is read.
+  Task<std::optional<Failure>> AdvanceStream(ClientMachine* machine, TransactionSource* source);
+  Task<std::optional<Failure>> WriteChunk(ClientMachine* machine);
+  Task<std::optional<Failure>> FlushStream(ClientMachine* machine);
+  // The failure that a stream ends with, after what the server said before it went.
+  Task<std::optional<Failure>> EndStream(ClientMachine* machine, Failure failure);
   Task<std::optional<Failure>> SendContent(ClientMachine* machine, TransactionSource* source);
   // Content octets up to, not with, the end of data: the last block is in output().
   Task<std::optional<Failure>> SendBlocks(OutgoingMessage* message, DotStuffer* stuffer);
@@ -122,6 +134,10 @@ class ClientSession {
   absl::Duration TimeoutOf(Step step) const;
   void TakeNext(ClientMachine* machine, TransactionSource* source);
   bool mails_used_up(const ClientMachine& machine) const;
+  // How far transactions may run ahead now.
+  void UpdateRunAhead(ClientMachine* machine);
+  // What a failure says about the server's tolerance.
+  void Judge(const ClientMachine& machine, const Failure& failure);
 
   Loop* loop_;
   std::unique_ptr<Stream> stream_;
@@ -131,10 +147,14 @@ class ClientSession {
   Capabilities capabilities_;
   std::string server_name_;
   uint32_t transactions_ = 0;
-  uint32_t mails_ = 0;          // Transactions begun, RFC 9422 MAILMAX counts them.
-  bool used_before_ = false;    // A transaction or a wait lies behind the session.
-  bool reset_needed_ = false;   // The server has the remains of a transaction.
-  bool awaiting_idle_ = false;  // AwaitIdle's read is in flight.
+  uint32_t mails_ = 0;  // Transactions begun, RFC 9422 MAILMAX counts them.
+  bool heard_ = true;   // Something came since the session was idle.
+  Tolerance::Manner manner_ = Tolerance::Manner::kAhead;  // In which it is spoken to.
+  std::unique_ptr<ChunkReader> chunks_;  // Of the message whose content is being written.
+  Buffer chunk_;                         // Its next chunk.
+  bool used_before_ = false;             // A transaction or a wait lies behind the session.
+  bool reset_needed_ = false;            // The server has the remains of a transaction.
+  bool awaiting_idle_ = false;           // AwaitIdle's read is in flight.
   bool cancelled_ = false;
   bool dead_ = false;
 };

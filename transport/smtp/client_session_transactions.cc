@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "fmt/format.h"
+#include "transport/smtp/chunk_reader.h"
 #include "transport/smtp/client_machine.h"
 #include "transport/smtp/client_session.h"
 #include "transport/smtp/dot_stuffer.h"
@@ -48,17 +50,47 @@ void ClientSession::TakeNext(ClientMachine* machine, TransactionSource* source) 
   if (OutgoingMessage* const message = source->Next()) machine->Take(message);
 }
 
+void ClientSession::UpdateRunAhead(ClientMachine* machine) {
+  Tolerance& tolerance = *options_.tolerance;
+  const MonoTime now = loop_->now();
+  RunAhead ahead;
+  const bool pipelining = capabilities_.pipelining && manner_ != Tolerance::Manner::kLockStep;
+  ahead.cross_message = pipelining && tolerance.cross_message(now);
+  ahead.chunking = pipelining && capabilities_.chunking && tolerance.chunking(now);
+  // A session that lay idle may be over without our knowing: a message whose end is sent into
+  // it would be uncertain. So its first transaction waits for a reply.
+  if (heard_ && ahead.cross_message) ahead.window = tolerance.window();
+  machine->set_run_ahead(ahead);
+}
+
+void ClientSession::Judge(const ClientMachine& machine, const Failure& failure) {
+  if (!capabilities_.pipelining) return;  // It was asked one thing at a time.
+  const MonoTime now = loop_->now();
+  const std::string what =
+      fmt::format("{} while {}", failure.text.empty() ? "connection lost" : failure.text,
+                  StepStage(failure.step));
+  if (failure.kind == Failure::Kind::kProtocol) {
+    options_.tolerance->LostItsPlace(what, manner_, now);
+  } else if (machine.ran_ahead() &&
+             (failure.kind == Failure::Kind::kLost || failure.kind == Failure::Kind::kTimeout)) {
+    options_.tolerance->Dropped(what, now);
+  }
+}
+
 Task<std::optional<Failure>> ClientSession::RunTransactions(TransactionSource* source) {
   ClientMachineOptions options;
-  options.pipelining = capabilities_.pipelining && options_.pipelining_allowed;
-  options.cross_message = options.pipelining && options_.cross_message_pipelining_allowed;
+  manner_ = options_.tolerance->manner(loop_->now());
+  options.pipelining = capabilities_.pipelining && manner_ != Tolerance::Manner::kLockStep;
+  options.tolerance = options_.tolerance.get();
   options.session_used_before = used_before_;
   options.reset_before = reset_needed_;
   ClientMachine machine(&capabilities_, options);
+  chunks_.reset();
   std::optional<Failure> failure;
   while (true) {
     while (OutgoingMessage* const message = machine.TakeFinished()) source->Finished(message);
     if (failure) break;
+    UpdateRunAhead(&machine);
     if (machine.idle()) {
       failure = OutOfTurn(Step::kMail);
       if (failure) break;
@@ -66,8 +98,14 @@ Task<std::optional<Failure>> ClientSession::RunTransactions(TransactionSource* s
       if (machine.idle()) break;
     }
     if (!machine.under_way()) continue;
-    failure = co_await Advance(&machine, source);
+    if (machine.chunking()) {
+      failure = co_await AdvanceStream(&machine, source);
+    } else {
+      failure = co_await Advance(&machine, source);
+    }
   }
+  if (failure) Judge(machine, *failure);
+  heard_ = false;  // Until the next time.
   used_before_ = used_before_ || machine.started() > 0;
   reset_needed_ = machine.reset_needed();
   transactions_ += machine.completed();
@@ -108,6 +146,7 @@ Task<std::optional<Failure>> ClientSession::Advance(ClientMachine* machine,
   if (failure) {
     co_return machine->Break(*std::move(failure));
   }
+  heard_ = true;
   co_return machine->Answer(std::exchange(reply_, Reply()));
 }
 

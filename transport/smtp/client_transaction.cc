@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/text.h"
 #include "fmt/format.h"
 #include "transport/smtp/command_writer.h"
 
@@ -27,10 +28,24 @@ Reply AsTooManyRecipients(Reply reply) {
   return reply;
 }
 
-// Unrecognised, not implemented, bad sequence. To a MAIL that travelled behind an end of
-// data they mean that the server lost its place (it read the content as commands, or
-// dropped what it had buffered); as a verdict on that message they would bounce it.
-bool IsAboutTheDialogue(int code) { return code == 500 || code == 502 || code == 503; }
+// Unrecognised, not implemented, bad sequence; or the server says in words or by RFC 3463
+// X.5.0 and X.5.1 that the dialogue, not the mail, displeases it. To what travelled behind an
+// end of data they mean that the server lost its place (it read the content as commands, or
+// dropped what it had buffered) or does not want to be spoken to so; as a verdict on that
+// message they would bounce it.
+bool IsAboutTheDialogue(const Reply& reply) {
+  if (reply.code == 500 || reply.code == 502 || reply.code == 503) return true;
+  if (!reply.permanent()) return false;
+  const EnhancedStatus status = reply.enhanced();
+  if (status.subject == 5 && status.detail <= 1) return true;
+  const std::string text = AsciiLowered(reply.ToString());
+  return text.find("pipelin") != text.npos || text.find("synchroni") != text.npos;
+}
+
+// The same of BDAT, where the server itself offered CHUNKING.
+bool IsAboutChunking(const Reply& reply) {
+  return reply.code == 501 || reply.code == 504 || IsAboutTheDialogue(reply);
+}
 
 }  // namespace
 
@@ -76,7 +91,7 @@ ClientTransaction::Position ClientTransaction::RecipientOrData(size_t from) cons
          message_->recipients[from].step == Step::kRcpt) {
     ++from;
   }
-  if (from == recipients_) return {Step::kData, 0};
+  if (from == recipients_) return {options_.chunking ? Step::kBody : Step::kData, 0};
   return {Step::kRcpt, from};
 }
 
@@ -87,16 +102,19 @@ ClientTransaction::Position ClientTransaction::After(Position position) const {
     case Step::kMail:
       return RecipientOrData(0);
     case Step::kRcpt:
-      return RecipientOrData(position.recipient + 1);
+      return RecipientOrData(position.number + 1);
     case Step::kData:
       return {Step::kEndOfData, 0};
+    case Step::kBody:
+      if (position == last_chunk_) return {kEnd, 0};
+      return {Step::kBody, position.number + 1};
     default:
       return {kEnd, 0};
   }
 }
 
 bool ClientTransaction::WriteNext(Buffer* out) {
-  if (over_ || (mail_refused_ && !lone_dot_)) return false;
+  if (over_ || out_of_step_ || (mail_refused_ && !lone_dot_)) return false;
   if (!options_.pipelining && !nothing_outstanding()) return false;
   switch (written_.step) {
     case Step::kRset:
@@ -106,7 +124,7 @@ bool ClientTransaction::WriteNext(Buffer* out) {
       WriteMail(*message_, *capabilities_, out);
       break;
     case Step::kRcpt:
-      WriteRcpt(message_->recipients[written_.recipient], *capabilities_, out);
+      WriteRcpt(message_->recipients[written_.number], *capabilities_, out);
       break;
     case Step::kData:
       WriteCommand("DATA", "", out);
@@ -124,12 +142,38 @@ bool ClientTransaction::WriteNext(Buffer* out) {
 }
 
 bool ClientTransaction::wants_content() const {
+  if (options_.chunking) {
+    if (over_ || written_.step != Step::kBody || pointless()) return false;
+    const bool envelope_answered = answered_.step == Step::kBody;
+    if (!envelope_answered && !options_.streamed) return false;
+    return written_.number - (envelope_answered ? answered_.number : 0) < kChunksMax;
+  }
   return !over_ && !lone_dot_ && written_.step == Step::kEndOfData && nothing_outstanding();
 }
 
 void ClientTransaction::ContentEnded() {
   message_->EndOfDataComes(recipients_);
   written_ = After(written_);
+}
+
+void ClientTransaction::WriteChunk(std::string_view octets, bool last, Buffer* out) {
+  const fmt::format_int size(octets.size());
+  out->Append("BDAT ");
+  out->Append({size.data(), size.size()});
+  out->Append(last ? " LAST\r\n" : "\r\n");
+  out->Append(octets);
+  if (last) {
+    message_->EndOfDataComes(recipients_);
+    last_chunk_ = written_;
+  }
+  written_ = After(written_);
+}
+
+void ClientTransaction::GiveUpContent(const Failure& failure) {
+  message_->failure = failure;
+  SetRest(Result::kFailed, failure.step);
+  content_ended_early_ = true;
+  EndIfPointless();
 }
 
 void ClientTransaction::RefuseOwn(Reply reply) {
@@ -163,6 +207,12 @@ std::optional<Failure> ClientTransaction::Unexpected(Step step, Reply reply) {
 }
 
 std::optional<Failure> ClientTransaction::Answer(Reply reply) {
+  std::optional<Failure> failure = Interpret(std::move(reply));
+  if (!failure && !lone_dot_) EndIfPointless();
+  return failure;
+}
+
+std::optional<Failure> ClientTransaction::Interpret(Reply reply) {
   const Position position = answered_;
   answered_ = After(answered_);
   switch (position.step) {
@@ -171,9 +221,12 @@ std::optional<Failure> ClientTransaction::Answer(Reply reply) {
     case Step::kMail:
       return AnswerMail(std::move(reply));
     case Step::kRcpt:
-      return AnswerRcpt(position.recipient, std::move(reply));
+      return AnswerRcpt(position.number, std::move(reply));
     case Step::kData:
       return AnswerData(std::move(reply));
+    case Step::kBody:
+      return position == last_chunk_ ? AnswerLastChunk(std::move(reply))
+                                     : AnswerChunk(std::move(reply));
     default:
       return AnswerEnd(std::move(reply));
   }
@@ -187,11 +240,9 @@ std::optional<Failure> ClientTransaction::EndIfClosing(Step step, const Reply& r
   return Failure{Failure::Kind::kReply, step, reply};
 }
 
-// With everything answered and no recipient left there is nothing to send DATA for.
+// With everything answered and nobody left there is nothing to send content for.
 void ClientTransaction::EndIfPointless() {
-  if (nothing_outstanding() && (mail_refused_ || written_.step == Step::kData) && accepted_ == 0) {
-    over_ = true;
-  }
+  if (nothing_outstanding() && pointless()) over_ = true;
 }
 
 // The session ends, and the message knows nothing of it.
@@ -202,38 +253,65 @@ Failure ClientTransaction::EndUntried(Failure failure) {
   return failure;
 }
 
+// The message was not judged, and may be said again elsewhere. What follows of a streamed
+// one is still to be answered.
+std::optional<Failure> ClientTransaction::FallOutOfStep(Step step, Reply reply,
+                                                        std::string_view what) {
+  Failure failure{Failure::Kind::kProtocol, step, std::move(reply)};
+  failure.text = fmt::format("{}: {}", what, failure.reply->ToString());
+  failure = EndUntried(std::move(failure));
+  out_of_step_ = true;
+  if (step == Step::kMail) mail_refused_ = true;
+  if (step == Step::kBody || step == Step::kEndOfData) content_ended_early_ = true;
+  over_ = !options_.streamed || nothing_outstanding();
+  return failure;
+}
+
+bool ClientTransaction::Plausible(Step step, const Reply& reply) {
+  if (options_.tolerance == nullptr) return true;
+  if (options_.streamed) return options_.tolerance->Fits(step, reply);
+  options_.tolerance->Learn(step, reply);
+  return true;
+}
+
 std::optional<Failure> ClientTransaction::AnswerReset(Reply reply) {
   if (reply.positive()) return std::nullopt;
   // A server that cannot even do that is in no state to take a message.
+  if (options_.streamed && reply.code != kServiceClosing) {
+    return FallOutOfStep(Step::kRset, std::move(reply), "RSET was refused");
+  }
   return EndUntried({Failure::Kind::kReply, Step::kRset, std::move(reply)});
 }
 
 std::optional<Failure> ClientTransaction::AnswerMail(Reply reply) {
+  if (out_of_step_) {
+    return EndIfClosing(Step::kMail, reply);
+  }
   if (reply.intermediate()) return Unexpected(Step::kMail, std::move(reply));
   if (reply.positive()) {
+    if (!Plausible(Step::kMail, reply)) return Unexpected(Step::kMail, std::move(reply));
     mail_accepted_ = true;
     return std::nullopt;
   }
   if (reply.code == kServiceClosing && options_.session_used_before) {
     return EndUntried({Failure::Kind::kReply, Step::kMail, std::move(reply)});
   }
-  if (options_.behind_end_of_data && IsAboutTheDialogue(reply.code)) {
-    return EndUntried({Failure::Kind::kProtocol, Step::kMail, std::move(reply),
-                       "out of step behind the end of data"});
+  if (options_.behind_end_of_data && IsAboutTheDialogue(reply)) {
+    return FallOutOfStep(Step::kMail, std::move(reply), "out of step behind the end of data");
   }
   mail_refused_ = true;
   RefuseRest(Step::kMail, reply);
-  EndIfPointless();
   return EndIfClosing(Step::kMail, reply);
 }
 
 std::optional<Failure> ClientTransaction::AnswerRcpt(size_t index, Reply reply) {
-  if (reply.intermediate()) return Unexpected(Step::kRcpt, std::move(reply));
-  if (mail_refused_) {
-    EndIfPointless();
+  if (mail_refused_ || out_of_step_) {
+    if (reply.intermediate()) return Unexpected(Step::kRcpt, std::move(reply));
     return EndIfClosing(Step::kRcpt, reply);
   }
+  if (reply.intermediate()) return Unexpected(Step::kRcpt, std::move(reply));
   if (reply.positive()) {
+    if (!Plausible(Step::kRcpt, reply)) return Unexpected(Step::kRcpt, std::move(reply));
     ++accepted_;
     return std::nullopt;
   }
@@ -241,7 +319,6 @@ std::optional<Failure> ClientTransaction::AnswerRcpt(size_t index, Reply reply) 
   recipient.result = Result::kRefused;
   recipient.step = Step::kRcpt;
   recipient.reply = AsTooManyRecipients(std::move(reply));
-  EndIfPointless();
   return EndIfClosing(Step::kRcpt, *recipient.reply);
 }
 
@@ -266,11 +343,48 @@ std::optional<Failure> ClientTransaction::AnswerEnd(Reply reply) {
     RefuseRest(Step::kEndOfData, reply);
     return EndIfClosing(Step::kEndOfData, reply);
   }
+  Plausible(Step::kEndOfData, reply);
   for (size_t i = 0; i < recipients_; ++i) {
     if (PendingAt(i)) message_->recipients[i].reply = reply;
   }
   SetRest(Result::kAccepted, Step::kEndOfData);
   return std::nullopt;
+}
+
+// RFC 3030 2: after a refusal the transaction has failed, and what follows of it is refused
+// as well, whatever is said to it.
+std::optional<Failure> ClientTransaction::AnswerChunk(Reply reply) {
+  if (reply.intermediate()) return Unexpected(Step::kBody, std::move(reply));
+  if (reply.positive() || pointless()) {
+    return EndIfClosing(Step::kBody, reply);
+  }
+  if (IsAboutChunking(reply)) {
+    return FallOutOfStep(Step::kBody, std::move(reply), "BDAT was refused");
+  }
+  RefuseRest(Step::kBody, reply);
+  content_ended_early_ = true;
+  return EndIfClosing(Step::kBody, reply);
+}
+
+std::optional<Failure> ClientTransaction::AnswerLastChunk(Reply reply) {
+  // Also those that were refused before: who has a result keeps it.
+  if (reply.positive() && out_of_step_) {
+    SetRest(Result::kUncertain, Step::kEndOfData);
+    over_ = true;
+    return std::nullopt;
+  }
+  if (pointless()) {
+    over_ = true;
+    return EndIfClosing(Step::kEndOfData, reply);
+  }
+  if (reply.positive() && options_.streamed && !Plausible(Step::kEndOfData, reply)) {
+    return Unexpected(Step::kEndOfData, std::move(reply));
+  }
+  if (IsAboutChunking(reply)) {
+    return FallOutOfStep(Step::kEndOfData, std::move(reply), "BDAT was refused");
+  }
+  end_accepted_ = reply.positive();
+  return AnswerEnd(std::move(reply));
 }
 
 void ClientTransaction::AnswerEarly(Reply reply) {
@@ -282,7 +396,7 @@ void ClientTransaction::Break(const Failure& failure) {
   if (over_) return;
   over_ = true;
   if (written_.step == kEnd) {
-    if (lone_dot_) return;
+    if (lone_dot_ || nobody_takes_it()) return;
     message_->failure = failure;
     message_->failure->step = Step::kEndOfData;
     SetRest(Result::kUncertain, Step::kEndOfData);

@@ -3,16 +3,22 @@
 // are matched strictly in the order of the commands (RFC 2920 3.1, reliability.md 2.6).
 //
 //   [RSET] MAIL RCPT... DATA  content  end of data
+//   [RSET] MAIL RCPT... BDAT n  octets ... BDAT n LAST  octets      (RFC 3030)
 //
 // Two cursors walk along that line: what was written and what was answered. Without
-// PIPELINING a command waits until they meet; the content always does.
+// PIPELINING a command waits until they meet; the content behind DATA always does. With
+// CHUNKING content may be streamed: it goes out behind its envelope, unanswered. A server
+// reads and discards what it does not want of it (RFC 3030 2), so that a refusal ends a
+// streamed transaction only when all that was said of it is answered.
 #pragma once
 
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include "base/buffer.h"
 #include "transport/smtp/capabilities.h"
+#include "transport/smtp/tolerance.h"
 #include "transport/smtp/transaction.h"
 
 namespace mailrace::transport::smtp {
@@ -25,6 +31,12 @@ struct ClientTransactionOptions {
   bool session_used_before = false;
   // MAIL goes out before the end of data of the message before is answered.
   bool behind_end_of_data = false;
+  // BDAT instead of DATA. REQUIRES: pipelining.
+  bool chunking = false;
+  // With chunking: content need not wait for the replies to its envelope.
+  bool streamed = false;
+  // How the server answers; borrowed, or null. Learns, and for a streamed one judges.
+  Tolerance* tolerance = nullptr;
 };
 
 class ClientTransaction {
@@ -38,22 +50,36 @@ class ClientTransaction {
   // Nothing more will be written or answered: all results are set.
   bool over() const { return over_; }
   // After over(): a MAIL was accepted and no end of data undid that, so that the next
-  // MAIL would be nested (RFC 5321 4.1.4).
+  // MAIL would be nested (RFC 5321 4.1.4). A refused BDAT leaves it open what the server
+  // has: RSET (RFC 3030 2).
   bool leaves_remains() const {
-    return written_.step == Step::kRset || (mail_accepted_ && !end_answered_);
+    if (written_.step == Step::kRset || out_of_step_) return true;
+    return mail_accepted_ && !(options_.chunking ? end_accepted_ : end_answered_);
   }
+  const ClientTransactionOptions& options() const { return options_; }
+  // All of it was written, its end included.
+  bool end_written() const { return written_.step == kEnd; }
 
   // Appends the next command to *out if it may be written now. False: nothing to write.
   bool WriteNext(Buffer* out);
   // Everything up to 354 is answered and somebody takes the message: send the content
-  // and its end, then call ContentEnded().
+  // and its end, then call ContentEnded(). With chunking: the next chunk may go out, and
+  // WriteChunk() takes it.
   bool wants_content() const;
   // The end of data is about to be sent: from here the server may have the message.
   void ContentEnded();
+  // Appends the command and the octets. `last`: from here the server may have the message.
+  void WriteChunk(std::string_view octets, bool last, Buffer* out);
+  // With chunking: the content cannot be sent, or not to its end. The session lives on, and
+  // the server has to forget what it has of it: leaves_remains().
+  void GiveUpContent(const Failure& failure);
 
   // A reply is due, and to this step.
   bool expects_reply() const { return !over_ && answered_ != written_; }
-  Step expected_step() const { return answered_.step; }
+  Step expected_step() const {
+    return answered_.step == Step::kBody && answered_ == last_chunk_ ? Step::kEndOfData
+                                                                     : answered_.step;
+  }
   // What is written next: kEndOfData stands for the content too.
   Step next_step() const { return written_.step; }
 
@@ -66,18 +92,24 @@ class ClientTransaction {
   void Break(const Failure& failure);
   // The session ended over another transaction: what has no result stays untried.
   void Abandon() { over_ = true; }
-  // Anything of it was written.
+  // Anything of it was written; and nothing of that answered.
   bool said() const { return written_ != begin_; }
+  bool unheard() const { return said() && answered_ == begin_; }
+  // It was said, and in a streamed one's order, but the server had lost its place: to be said
+  // again, with care. Set before the last replies to it have come.
+  bool out_of_step() const { return out_of_step_; }
 
  private:
-  // How far along the line: at `step`, and for kRcpt at which recipient. kQuit: at the
-  // end, behind the end of data.
+  // How far along the line: at `step`, and for kRcpt at which recipient, for kBody at which
+  // chunk. kQuit: at the end, behind the end of data.
   struct Position {
     Step step = Step::kMail;
-    size_t recipient = 0;
+    size_t number = 0;
     friend bool operator==(const Position&, const Position&) = default;
   };
   static constexpr Step kEnd = Step::kQuit;
+  // Chunks of one message that may be unanswered: a refusal is noticed within as many.
+  static constexpr size_t kChunksMax = 16;
 
   bool PendingAt(size_t recipient) const {
     return message_->recipients[recipient].result == OutgoingRecipient::Result::kUntried;
@@ -90,11 +122,25 @@ class ClientTransaction {
   void RefuseRest(Step step, const Reply& reply);
   void SetRest(OutgoingRecipient::Result result, Step step);
   std::optional<Failure> Unexpected(Step step, Reply reply);
+  std::optional<Failure> Interpret(Reply reply);
   std::optional<Failure> AnswerReset(Reply reply);
   std::optional<Failure> AnswerMail(Reply reply);
   std::optional<Failure> AnswerRcpt(size_t index, Reply reply);
   std::optional<Failure> AnswerData(Reply reply);
+  std::optional<Failure> AnswerChunk(Reply reply);
   std::optional<Failure> AnswerEnd(Reply reply);
+  std::optional<Failure> AnswerLastChunk(Reply reply);
+  // A positive reply: learned from, or judged. False: it is none to `step`.
+  bool Plausible(Step step, const Reply& reply);
+  // The server cannot have the message for anybody.
+  bool nobody_takes_it() const {
+    const bool envelope_answered =
+        answered_.step == Step::kData || answered_.step == Step::kBody || answered_.step == kEnd;
+    return mail_refused_ || content_ended_early_ || (accepted_ == 0 && envelope_answered);
+  }
+  // No content is worth sending any more.
+  bool pointless() const { return out_of_step_ || nobody_takes_it(); }
+  std::optional<Failure> FallOutOfStep(Step step, Reply reply, std::string_view what);
   std::optional<Failure> EndIfClosing(Step step, const Reply& reply);
   Failure EndUntried(Failure failure);
   void EndIfPointless();
@@ -111,6 +157,10 @@ class ClientTransaction {
   bool mail_refused_ = false;
   bool lone_dot_ = false;  // 354 although nobody takes the message (P-10).
   bool end_answered_ = false;
+  Position last_chunk_{kEnd, 0};      // Until it is written: nowhere.
+  bool content_ended_early_ = false;  // A chunk was refused, or the content given up.
+  bool end_accepted_ = false;
+  bool out_of_step_ = false;
   bool over_ = false;
 };
 

@@ -43,7 +43,7 @@ bool DotStuffer::Append(std::string_view content, Buffer* out) {
   const char* line = content.data();
   const char* copied = line;  // Everything before it is in *out.
   while (line != end) {
-    if (*line == '.' && line_octets_ == 0) {
+    if (*line == '.' && line_octets_ == 0 && framing_ == Framing::kDots) {
       out->Append(Between(copied, line));
       out->Append(".");
       copied = line;
@@ -69,7 +69,7 @@ bool DotStuffer::Append(std::string_view content, Buffer* out) {
 bool DotStuffer::Finish(Buffer* out) {
   if (split_line_end_) return Refuse("bare CR");
   if (line_octets_ > 0) out->Append("\r\n");
-  out->Append(".\r\n");
+  if (framing_ == Framing::kDots) out->Append(".\r\n");
   return true;
 }
 

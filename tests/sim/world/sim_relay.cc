@@ -32,6 +32,7 @@ struct SimRelay::Dialogue {
   size_t rcpts = 0;  // Commands, whatever was said to them.
   // It said more than it was asked: from now on a refusal may be taken for another's.
   bool confusing = false;
+  std::string chunks;  // Content that came by BDAT.
 };
 
 SimRelay::SimRelay(Loop* loop, transport::Network* network, RelayBook* book)
@@ -178,12 +179,16 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
   } else if (line == "DATA") {
     const bool open = co_await Content(dialogue);
     co_return open;
+  } else if (StartsWith(line, "BDAT ")) {
+    const bool open = co_await Chunk(dialogue);
+    co_return open;
   } else if (line == "STARTTLS" && tls_ != nullptr) {
     const bool open = co_await StartTls(dialogue);
     co_return open;
   } else if (line == "RSET") {
     act = Act(*dialogue, RelayStep::kRset, "", "250 2.0.0 ok");
     dialogue->in_mail = false;
+    dialogue->chunks.clear();
   } else if (line == "NOOP") {
     act.text = "250 2.0.0 ok";
   } else if (line == "QUIT") {
@@ -217,6 +222,42 @@ void SimRelay::Take(const Dialogue& dialogue, std::string content) {
   for (const std::string& to : dialogue.recipients) ++book_->delivered_to[to];
   book_->deliveries.push_back(
       {dialogue.reverse_path, dialogue.recipients, std::move(content), loop_->now()});
+}
+
+// RFC 3030 2: its octets are read whatever becomes of it.
+Task<bool> SimRelay::Chunk(Dialogue* dialogue) {
+  const std::string line = dialogue->line;
+  size_t octets = std::stoul(line.substr(5));
+  const bool last = line.ends_with(" LAST");
+  std::string chunk;
+  while (octets > 0) {
+    Buffer& input = dialogue->stream->input();
+    const std::string_view part = input.view().substr(0, octets);
+    chunk += part;
+    octets -= part.size();
+    input.Consume(part.size());
+    if (octets == 0) break;
+    const absl::StatusOr<bool> more = co_await dialogue->stream->Fill(loop_->now() + kPatience);
+    if (!more.ok() || !*more) co_return false;
+  }
+  ++book_->chunks;
+  RelayAct act{RelayAct::Kind::kReply, "503 5.5.1 MAIL and RCPT first"};
+  if (dialogue->in_mail && !dialogue->recipients.empty()) {
+    dialogue->chunks += chunk;
+    act = last ? Act(*dialogue, RelayStep::kEndOfData, dialogue->reverse_path, "250 2.0.0 queued")
+               : RelayAct{RelayAct::Kind::kReply, "250 2.0.0 chunk"};
+    if (last && act.accept) {
+      Take(*dialogue, std::move(dialogue->chunks));
+    } else if (last && act.text.starts_with("5")) {
+      for (const std::string& to : dialogue->recipients) book_->refused_recipients.insert(to);
+    }
+  }
+  if (last) {
+    dialogue->in_mail = false;
+    dialogue->chunks.clear();
+  }
+  const bool open = co_await Say(dialogue, std::move(act));
+  co_return open;
 }
 
 Task<bool> SimRelay::Content(Dialogue* dialogue) {

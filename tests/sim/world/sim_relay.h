@@ -61,6 +61,7 @@ struct RelayBook {
   std::set<std::string> refused_recipients;    // 5xx to RCPT, DATA or the end of data.
   std::vector<std::string> violations;         // Of the standard, by the client.
   uint64_t sessions = 0;
+  uint64_t chunks = 0;  // BDAT commands.
   uint64_t auths = 0;
   uint64_t handshakes = 0;
   size_t recipients_most = 0;  // RCPT commands in one transaction.
@@ -87,7 +88,7 @@ class SimRelay {
     };
   }
   void set_site_script(SiteScript script) { site_script_ = std::move(script); }
-  // Keywords of the reply to EHLO.
+  // Keywords of the reply to EHLO. With CHUNKING it takes BDAT.
   void set_keywords(std::vector<std::string> keywords) { keywords_ = std::move(keywords); }
   // Offers STARTTLS, and AUTH behind it; mail that comes otherwise is a violation.
   void set_tls(std::shared_ptr<const transport::tls::Context> context) {
@@ -105,6 +106,7 @@ class SimRelay {
   Task<bool> Converse(Dialogue* dialogue);
   Task<bool> StartTls(Dialogue* dialogue);
   Task<bool> Content(Dialogue* dialogue);
+  Task<bool> Chunk(Dialogue* dialogue);
   Task<bool> ReadLine(Dialogue* dialogue);
   Task<bool> Say(Dialogue* dialogue, RelayAct act);
   RelayAct Act(const Dialogue& dialogue, RelayStep step, std::string_view argument,

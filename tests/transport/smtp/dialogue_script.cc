@@ -108,6 +108,10 @@ void ParseOptions(std::string_view words, Script* script) {
       script->pipelining_allowed = false;
     } else if (word == "no-cross-message") {
       script->cross_message_allowed = false;
+    } else if (word == "no-bdat") {
+      script->bdat_allowed = false;
+    } else if (const auto trusted = ValueOf(word, "trusted")) {
+      script->trusted = std::stoul(*trusted);
     } else if (word == "whole") {
       script->every_split = false;
     } else {

@@ -3,6 +3,7 @@
 //   # A comment.
 //   do greeting ehlo mail:1 idle mail quit    what the client is told to do, in order
 //   options no-pipelining no-cross-message whole    whole: not at every split
+//   options no-bdat trusted=8      no BDAT; up to 8 messages streamed from the first one on
 //   message m1 from=a@example.org to=b@example.net,c@example.net 8bit utf8 octets=9
 //           ret=HDRS envid=x notify=NEVER orcpt=rfc822;b content=text   (one line)
 //   S: 220 ready                              the server sends this line
@@ -42,6 +43,8 @@ struct Script {
   std::vector<std::string> steps = {"greeting", "ehlo", "mail", "quit"};
   bool pipelining_allowed = true;
   bool cross_message_allowed = true;
+  bool bdat_allowed = true;
+  size_t trusted = 0;  // Messages that may be streamed; its replies are known to be Postfix's.
   bool every_split = true;
   std::vector<ScriptMessage> messages;
   std::vector<ScriptEvent> events;

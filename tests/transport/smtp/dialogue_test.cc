@@ -82,6 +82,24 @@ std::string Describe(const FakeMessage& message, const OutgoingRecipient& recipi
   return text;
 }
 
+std::shared_ptr<Tolerance> MakeTolerance(const Script& script) {
+  ToleranceOptions options;
+  options.cross_message = script.cross_message_allowed;
+  options.window_max = !script.bdat_allowed ? 0 : script.trusted > 0 ? script.trusted : 32;
+  auto tolerance = std::make_shared<Tolerance>(options);
+  if (!script.pipelining_allowed) {
+    tolerance->LostItsPlace("tried", Tolerance::Manner::kAhead, MonoTime());
+    tolerance->LostItsPlace("tried", Tolerance::Manner::kOneByOne, MonoTime());
+  }
+  if (script.trusted > 0) {
+    tolerance->Learn(Step::kMail, {250, {"2.1.0 Ok"}});
+    tolerance->Learn(Step::kRcpt, {250, {"2.1.5 Ok"}});
+    tolerance->Learn(Step::kEndOfData, {250, {"2.0.0 Ok: queued"}});
+    for (int i = 0; i < 100; ++i) tolerance->Answered(true);
+  }
+  return tolerance;
+}
+
 // One run of a script: both ends on one loop under simulated time.
 class Dialogue {
  public:
@@ -90,8 +108,7 @@ class Dialogue {
     pair_.client.wire->split_sizes = std::move(splits);
     ClientSessionOptions options;
     options.helo_name = "client.example";
-    options.pipelining_allowed = script->pipelining_allowed;
-    options.cross_message_pipelining_allowed = script->cross_message_allowed;
+    options.tolerance = MakeTolerance(*script);
     session_ = std::make_unique<ClientSession>(
         &loop_, std::make_unique<Stream>(std::move(pair_.client.connection)), options);
     for (const ScriptMessage& message : script->messages) AddMessage(message);

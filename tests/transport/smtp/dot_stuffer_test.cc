@@ -39,6 +39,19 @@ TEST(DotStuffer, DoublesADotThatBeginsALine) {
   ExpectStuffed("a.b\r\nc.\r\n", "a.b\r\nc.\r\n.\r\n");
 }
 
+// RFC 3030 2: the octets of BDAT are counted, and what they are is their own affair.
+TEST(DotStuffer, LeavesChunksAsTheyAre) {
+  for (size_t split = 0; split <= 9; ++split) {
+    constexpr std::string_view kContent = ".\r\n..\r\n.";
+    DotStuffer gate(false, DotStuffer::Framing::kChunks);
+    Buffer out;
+    ASSERT_TRUE(gate.Append(kContent.substr(0, split), &out));
+    ASSERT_TRUE(gate.Append(kContent.substr(split), &out));
+    ASSERT_TRUE(gate.Finish(&out));
+    EXPECT_EQ(out.view(), ".\r\n..\r\n.\r\n") << "split at " << split;
+  }
+}
+
 TEST(DotStuffer, AddsALineEndOnlyWhereThereIsNone) {
   ExpectStuffed("a\r\n", "a\r\n.\r\n");
   ExpectStuffed("a", "a\r\n.\r\n");
