@@ -107,13 +107,7 @@ Task<void> SessionTry::Run(bool allow_tls) {
   HopName hop;
   hop.nexthops = nexthop_.text;
   hop.sender_key = sender_key_;
-  key = {hop.ToString(),
-         host_,
-         address_,
-         static_cast<int>(tls_.level),
-         tls_.rules,
-         credentials_ ? credentials_->user : std::string(),
-         settings_->generation};
+  key = KeyOf(hop.ToString(), host_, address_, tls_, credentials_, settings_->generation);
 
   const bool dialled = co_await Dial();
   if (!dialled) co_return;

@@ -2,27 +2,12 @@
 
 #include <utility>
 
+#include "engine/routing/destination_key.h"
 #include "engine/routing/sasl_policy.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
 namespace mailrace::engine {
-
-namespace {
-
-std::string ContextKey(const TlsPolicy& policy) {
-  return fmt::format("{}\n{}\n{}\n{}", policy.protocols, policy.cipher_grade,
-                     fmt::join(policy.exclude_ciphers, ","),
-                     fmt::join(policy.trust_anchor_files, ","));
-}
-
-std::string Rules(const TlsPolicy& policy) {
-  return fmt::format("{}\n{}\n{}\n{}\n{}", ContextKey(policy), fmt::join(policy.match_names, ","),
-                     policy.match_ip ? policy.match_ip->ToString() : "",
-                     fmt::join(policy.fingerprints, ","), policy.server_name);
-}
-
-}  // namespace
 
 std::shared_ptr<const ConfiguredPolicy> ConfiguredPolicy::Make(
     std::shared_ptr<const config::Config> config, config::Diagnostics* diagnostics) {
@@ -62,7 +47,7 @@ bool ConfiguredPolicy::PrepareOne(const TlsPolicyResult& result, config::Diagnos
   // What has no policy defers with its reason when it is used; the table's own loader
   // has warned.
   if (!result.policy || result.policy->level == TlsLevel::kNone) return true;
-  const std::string key = ContextKey(*result.policy);
+  const std::string key = CanonicalContext(*result.policy);
   if (contexts_.contains(key)) return true;
   absl::StatusOr<ContextPtr> context = MakeContext(*result.policy);
   if (!context.ok()) {
@@ -131,8 +116,8 @@ DestinationPolicy::Tls ConfiguredPolicy::TlsFor(std::string_view nexthop,
   tls.fingerprints = policy.fingerprints;
   tls.server_name = policy.server_name;
   tls.match_subject_cn = config_->options.tls.smtp_tls_match_subject_cn;
-  tls.rules = Rules(policy);
-  const auto prepared = contexts_.find(ContextKey(policy));
+  tls.rules = CanonicalRules(policy);
+  const auto prepared = contexts_.find(CanonicalContext(policy));
   if (prepared != contexts_.end()) {
     tls.context = prepared->second;
     return answer;
