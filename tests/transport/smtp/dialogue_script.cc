@@ -148,6 +148,19 @@ void ParseLine(std::string_view line, Script* script) {
     script->events.push_back({ScriptEvent::Kind::kReset, ""});
   } else if (line == "S! stall") {
     script->events.push_back({ScriptEvent::Kind::kStall, ""});
+  } else if (line == "S! tls") {
+    script->events.push_back({ScriptEvent::Kind::kTls, ""});
+  } else if (line == "S! next") {
+    script->events.push_back({ScriptEvent::Kind::kNext, ""});
+  } else if (is("policy ")) {
+    script->policy = rest("policy ");
+  } else if (is("wait ")) {
+    script->seconds = std::stoi(std::string(rest("wait ")));
+  } else if (is("login ")) {
+    const std::vector<std::string> words = Split(rest("login "), ' ');
+    if (words.size() != 2) Die(line);
+    script->user = words[0];
+    script->password = words[1];
   } else if (is("=> ")) {
     script->results.push_back(Unescape(rest("=> ")));
   } else {

@@ -11,7 +11,16 @@
 //                                             more before the next S
 //   S~ 250 par                                the server sends this without a line end
 //   S! close | reset | stall                  FIN | RST | nothing more, for ever
+//   S! tls                                    shakes hands; what follows is under TLS
+//   S! next                                   FIN, and what follows is another connection
 //   => m1 b@example.net accepted 250 2.0.0    a result; all of them, in order
+//
+// For the engine as a whole (tests/engine/delivery/dialogue/), which needs no telling what to do:
+//
+//   policy none | may | encrypt | secure      smtp_tls_security_level
+//   login user secret                         credentials for this relay
+//   wait 400                                  seconds that the dialogue has; else 10
+//   => deferred 4.7.4 TLS is required         what the log says of the message
 //
 // In S lines \0, \e, \t and \xNN stand for octets; {N} repeats the character before it.
 #pragma once
@@ -24,7 +33,7 @@
 namespace mailrace::transport::smtp {
 
 struct ScriptEvent {
-  enum class Kind { kServerOctets, kClientOctets, kClose, kReset, kStall } kind;
+  enum class Kind { kServerOctets, kClientOctets, kClose, kReset, kStall, kTls, kNext } kind;
   std::string octets;  // Consecutive lines of one side are one event.
 };
 
@@ -47,6 +56,9 @@ struct Script {
   size_t trusted = 0;  // Messages that may be streamed; its replies are known to be Postfix's.
   bool every_split = true;
   std::vector<ScriptMessage> messages;
+  std::string policy = "none";
+  std::string user, password;  // Empty: no credentials.
+  int seconds = 10;
   std::vector<ScriptEvent> events;
   std::vector<std::string> results;
   size_t server_octets_max = 0;  // The longest octets of one server event.

@@ -243,6 +243,9 @@ class Dialogue {
           co_return;
         case ScriptEvent::Kind::kStall:
           break;
+        case ScriptEvent::Kind::kTls:
+        case ScriptEvent::Kind::kNext:
+          ADD_FAILURE() << "for dialogues of the whole engine";
       }
     }
     // What the script does not know of must not come.
