@@ -109,6 +109,15 @@ absl::Status Engine::StartShards() {
   parts.store_reader = store_reader_.get();
   parts.dns = dns_;
   parts.credential_pauses = &credential_pauses_;
+  key_helper_ = std::make_unique<HelperThread>("keys");
+  token_helper_ = std::make_unique<HelperThread>("tokens");
+  token_store_ = std::make_unique<tokens::TokenStore>(
+      &clock_, [helper = token_helper_.get()](const tokens::TokenSpec& spec, absl::Time now) {
+        return tokens::FetchToken(spec, now, [helper] { return helper->stopping(); });
+      });
+  parts.key_helper = key_helper_.get();
+  parts.token_helper = token_helper_.get();
+  parts.token_store = token_store_.get();
   parts.settings = start_.settings;
   parts.fatal = [this](const absl::Status& status) { Fatal(status); };
   parts.ready_for_tls = [this] { return entropy_->ReadyForTls(); };

@@ -22,6 +22,7 @@
 #include "engine/intake/submission_server.h"
 #include "engine/logs/async_logger.h"
 #include "engine/settings.h"
+#include "engine/shard_helper.h"
 #include "engine/shard_thread.h"
 #include "engine/start_report.h"
 #include "queue/group_commit.h"
@@ -82,6 +83,10 @@ class Engine {
   std::unique_ptr<StoreReadThread> store_reader_;
   std::vector<std::unique_ptr<FlightFile>> flights_;  // One a shard.
   std::vector<std::unique_ptr<ShardThread>> shards_;
+  // Behind the shards: what they post, they post to shards that are still there.
+  std::unique_ptr<tokens::TokenStore> token_store_;
+  std::unique_ptr<HelperThread> key_helper_;
+  std::unique_ptr<HelperThread> token_helper_;
   StartReport report_;
   std::vector<Suspension> suspensions_;  // As of the start.
   std::vector<SocketAddress> addresses_;

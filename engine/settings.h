@@ -66,6 +66,9 @@ struct Settings {
   std::optional<IpAddress> bind_address6;
   bool bind_address_enforce = false;
   absl::Duration sasl_failure_pause = absl::Seconds(300);
+  // smtp_sasl_auth_cache_name: a refused password stays so for this long, whatever is reloaded.
+  std::optional<absl::Duration> sasl_cache_time;
+  bool sasl_require_auth = false;
   bool sasl_soft_bounce = true;  // smtp_sasl_auth_soft_bounce
 
   // The queue.

@@ -72,6 +72,10 @@ void FillSessions(const Options& options, Settings* settings) {
   }
   settings->bind_address_enforce = smtp.smtp_bind_address_enforce;
   settings->sasl_failure_pause = options.sasl.sasl_failure_pause;
+  if (!options.sasl.smtp_sasl_auth_cache_name.empty()) {
+    settings->sasl_cache_time = options.sasl.smtp_sasl_auth_cache_time;
+  }
+  settings->sasl_require_auth = options.sasl.sasl_require_auth;
   settings->sasl_soft_bounce = options.sasl.smtp_sasl_auth_soft_bounce;
 }
 

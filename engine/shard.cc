@@ -6,6 +6,7 @@
 #include "base/sync.h"
 #include "engine/logs/log_lines.h"
 #include "engine/routing/router.h"
+#include "engine/shard_helper.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -49,6 +50,7 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.tls_sessions = &tls_sessions_;
   context_.dead_addresses = &dead_addresses_;
   context_.tolerances = &tolerances_;
+  context_.salted_passwords = &salted_passwords_;
   context_.wishes = &wishes_;
   context_.rearm = [this] { ArmTick(); };
   context_.destination_died = [this] { expiry_sweep_.Start(); };
@@ -361,6 +363,7 @@ void Shard::Drain() {
   context_.cancelled = true;
   context_.network->CancelConnects();
   context_.resolver->Cancel();
+  if (context_.tokens != nullptr) context_.tokens->Cancel();
   for (auto& [name, destination] : destinations_) destination->Drain();
 }
 

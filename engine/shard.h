@@ -112,6 +112,7 @@ class Shard final : public Acceptor, private JobFeed {
   TlsSessionCache tls_sessions_;
   DeadAddresses dead_addresses_;
   ToleranceTable tolerances_;
+  transport::sasl::SaltedPasswords salted_passwords_;
   MessageMemory memory_;  // Before all that holds messages.
   queue::Scheduler scheduler_;
   TaskScope tasks_;

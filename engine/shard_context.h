@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "base/helper.h"
 #include "base/logger.h"
 #include "base/loop.h"
 #include "base/random.h"
@@ -24,10 +25,12 @@
 #include "queue/scheduler.h"
 #include "transport/connection.h"
 #include "transport/resolver.h"
+#include "transport/sasl/salted_passwords.h"
 
 namespace mailrace::engine {
 
 class DeadAddresses;
+class ShardTokens;
 
 struct ShardContext {
   int shard = 0;
@@ -41,6 +44,8 @@ struct ShardContext {
   Logger* logger = nullptr;
   Random* random = nullptr;
   FlightJournal* flights = nullptr;  // This shard's; null: what is in flight is not listed.
+  Helper* helper = nullptr;          // For key derivation; null: done on the shard.
+  ShardTokens* tokens = nullptr;     // Null: there are none.
   CredentialPauses* credential_pauses = nullptr;  // All shards' together.
   // The queue can no longer be trusted: says so and ends the process.
   std::function<void(absl::Status)> fatal;
@@ -61,6 +66,7 @@ struct ShardContext {
   TlsSessionCache* tls_sessions = nullptr;
   DeadAddresses* dead_addresses = nullptr;
   ToleranceTable* tolerances = nullptr;
+  transport::sasl::SaltedPasswords* salted_passwords = nullptr;
   OperatorWishes* wishes = nullptr;
   // The shard stops: no further address is tried, no session begun.
   bool cancelled = false;

@@ -19,18 +19,37 @@ std::optional<std::string> CredentialPauses::Paused(const Key& key, uint64_t gen
 }
 
 bool CredentialPauses::Refused(const Key& key, uint64_t generation, std::string reply, MonoTime now,
-                               absl::Duration pause) {
+                               absl::Duration pause, bool through_reloads) {
   const std::lock_guard lock(mutex_);
+  trying_.erase(key);
+  proven_.erase(key);
   if (generation < newest_generation_) return false;
   if (entries_.size() >= kEntriesMax && !entries_.contains(key)) entries_.erase(entries_.begin());
-  const auto [it, first] =
-      entries_.insert_or_assign(key, Entry{now + pause, pause, std::move(reply), generation});
+  const auto [it, first] = entries_.insert_or_assign(
+      key, Entry{now + pause, pause, std::move(reply), through_reloads ? UINT64_MAX : generation});
   return first;
 }
 
 bool CredentialPauses::Accepted(const Key& key) {
   const std::lock_guard lock(mutex_);
+  trying_.erase(key);
+  // Full of credentials that work: they are proven again.
+  if (proven_.size() >= kEntriesMax) proven_.clear();
+  proven_.insert(key);
   return entries_.erase(key) > 0;
+}
+
+bool CredentialPauses::Begin(const Key& key, MonoTime now) {
+  const std::lock_guard lock(mutex_);
+  if (proven_.contains(key)) return true;
+  std::erase_if(trying_, [now](const auto& entry) { return entry.second <= now; });
+  if (trying_.size() >= kEntriesMax) return true;
+  return trying_.try_emplace(key, now + kTryMax).second;
+}
+
+void CredentialPauses::Undecided(const Key& key) {
+  const std::lock_guard lock(mutex_);
+  trying_.erase(key);
 }
 
 }  // namespace mailrace::engine

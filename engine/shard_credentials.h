@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -15,10 +16,12 @@ namespace mailrace::engine {
 
 class CredentialPauses {
  public:
-  // `user` at `host`.
+  // `user` at `host`. `secret` tells one password from another without being it; 0 where
+  // it changes by itself (tokens).
   struct Key {
     std::string host;
     std::string user;
+    size_t secret = 0;
     auto operator<=>(const Key&) const = default;
   };
 
@@ -29,11 +32,20 @@ class CredentialPauses {
   // may have been corrected): its try decides for all.
   std::optional<std::string> Paused(const Key& key, uint64_t generation, MonoTime now);
   // True if this is the first refusal since the credential worked (one alarm, not one a
-  // session or a reload). What is said to an older configuration counts no more.
+  // session or a reload). What is said to an older configuration counts no more. With
+  // `through_reloads` a newer configuration does not end the pause.
   bool Refused(const Key& key, uint64_t generation, std::string reply, MonoTime now,
-               absl::Duration pause);
+               absl::Duration pause, bool through_reloads = false);
   // True if it had been refused before (the all-clear).
   bool Accepted(const Key& key);
+
+  // The caller may try to log in, and says how that ended: Refused, Accepted or Undecided.
+  // False: somebody else is trying a credential that never worked yet; what comes of it
+  // decides for all, so wait a moment and ask again. One that works is tried by as many
+  // as there are.
+  bool Begin(const Key& key, MonoTime now);
+  // The try came to an end that says nothing about the credential.
+  void Undecided(const Key& key);
 
  private:
   struct Entry {
@@ -43,10 +55,14 @@ class CredentialPauses {
     uint64_t generation = 0;
   };
   static constexpr size_t kEntriesMax = 1000;
+  // After that a try is taken for lost; servers' own time limits are longer than people's.
+  static constexpr absl::Duration kTryMax = absl::Minutes(5);
   std::mutex mutex_;
   // Guarded by mutex_.
   std::map<Key, Entry> entries_;
   uint64_t newest_generation_ = 0;
+  std::set<Key> proven_;
+  std::map<Key, MonoTime> trying_;  // Until when at most.
 };
 
 }  // namespace mailrace::engine

@@ -76,6 +76,9 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
   transport::dns::UnboundResolver resolver(parts_.dns, &ring.loop(), &inbox_);
   ShardStoreReader reader(parts_.store_reader, &inbox_);
   Sink sink(&inbox_);
+  ShardHelper key_helper(parts_.key_helper, &inbox_);
+  ShardHelper token_helper(parts_.token_helper, &inbox_);
+  ShardTokens tokens(&ring.loop(), &token_helper, parts_.token_store);
   ShardContext context;
   context.shard = index_;
   context.shards = parts_.shards;
@@ -89,6 +92,8 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
   context.random = parts_.random;
   context.flights = parts_.flights[static_cast<size_t>(index_)];
   context.credential_pauses = parts_.credential_pauses;
+  context.helper = &key_helper;
+  context.tokens = &tokens;
   context.fatal = parts_.fatal;
   context.free_octets = parts_.free_octets;
   context.ready_for_tls = parts_.ready_for_tls;

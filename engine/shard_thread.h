@@ -18,6 +18,7 @@
 #include "engine/intake/submission_server.h"
 #include "engine/shard.h"
 #include "engine/shard_credentials.h"
+#include "engine/shard_helper.h"
 #include "engine/shard_inbox.h"
 #include "engine/shard_store_reader.h"
 #include "queue/group_commit.h"
@@ -36,7 +37,10 @@ struct ShardThreadParts {
   StoreReadThread* store_reader = nullptr;
   std::shared_ptr<transport::dns::DnsService> dns;
   CredentialPauses* credential_pauses = nullptr;
-  std::vector<FlightJournal*> flights;  // One a shard.
+  HelperThread* key_helper = nullptr;
+  HelperThread* token_helper = nullptr;
+  tokens::TokenStore* token_store = nullptr;  // Touched by token_helper's work only.
+  std::vector<FlightJournal*> flights;        // One a shard.
   std::shared_ptr<const Settings> settings;
   std::function<void(absl::Status)> fatal;
   std::function<uint64_t()> free_octets;

@@ -148,7 +148,7 @@ constexpr std::string_view kNames =
     "smtp_mime_header_checks smtp_min_data_rate smtp_nested_header_checks smtp_per_record_deadline "
     "smtp_per_request_deadline smtp_pix_workaround_delay_time smtp_pix_workaround_maps "
     "smtp_pix_workaround_threshold_time smtp_pix_workarounds smtp_quote_rfc821_envelope "
-    "smtp_reply_filter smtp_sasl_auth_cache_name smtp_sasl_auth_cache_time "
+    "smtp_reply_filter "
     "smtp_send_dummy_mail_auth smtp_send_xforward_command smtp_tls_block_early_mail_reply "
     "smtp_tls_cipherlist smtp_tls_dane_insecure_mx_policy smtp_tls_dcert_file smtp_tls_dkey_file "
     "smtp_tls_enable_rpk smtp_tls_enforce_sts_mx_patterns smtp_tls_force_insecure_host_tlsa_lookup "

@@ -71,6 +71,7 @@ class Loader {
         RoutingTable("sender_dependent_default_transport_maps", CheckDefaultTransportTable);
     config_->sasl_passwords = Table(std::string(kPasswordParameter), true);
     config_->submission_passwords = Table(std::string(kSubmissionPasswordParameter), true);
+    config_->sasl_tokens = CheckedTable("sasl_token_maps", CheckTokenTable);
     config_->message_classes = CheckedTable("submission_class_maps", CheckClassTable);
     config_->message_tenants = CheckedTable("submission_tenant_maps", CheckTenantTable);
     config_->tenant_weights = CheckedTable("tenant_weights", CheckWeightTable);

@@ -64,6 +64,37 @@ ParameterGroup SaslParameters() {
                "How long a credential that the server refused is not tried again, by any "
                "connection.",
                "More for servers that lock accounts after few failures."),
+          Text("smtp_sasl_auth_cache_name", "", MAILRACE_FIELD(sasl.smtp_sasl_auth_cache_name),
+               "a table or empty",
+               "If it is set, a password that was refused (535) is not tried again for "
+               "smtp_sasl_auth_cache_time, whatever is reloaded; another password is. It is "
+               "remembered in memory: the file that this names is not used.",
+               "For servers that lock accounts."),
+          Time("smtp_sasl_auth_cache_time", "90d", 's', 1, 366 * kDay,
+               MAILRACE_FIELD(sasl.smtp_sasl_auth_cache_time),
+               "How long, with smtp_sasl_auth_cache_name.", "Hardly ever."),
+          YesNo("sasl_require_auth", "no", MAILRACE_FIELD(sasl.sasl_require_auth),
+                "Where there is a password for a server that does not announce AUTH: defer, "
+                "instead of going on without a login as Postfix does.",
+                "yes when mail without a login would be refused, or be somebody else's."),
+          Text("sasl_token_maps", "", MAILRACE_FIELD(sasl.sasl_token_maps), "lookup tables",
+               "By user of smtp_sasl_password_maps: where its bearer token comes from, file:/path "
+               "or command:/path arguments. Such a user logs in by OAUTHBEARER or XOAUTH2, over "
+               "TLS only, and has no password. What the file holds or the command prints is the "
+               "token, or JSON with access_token and expires_in; a JWT's exp counts too. The "
+               "command runs without a shell, as the user that mailrace runs as; what it prints "
+               "is bounded to 64k.",
+               "For Gmail, Microsoft 365 and their kin."),
+          Time("sasl_token_lifetime", "300s", 's', 1, kDay,
+               MAILRACE_FIELD(sasl.sasl_token_lifetime),
+               "How long a token is used that does not say when it ends. Tokens are fetched anew "
+               "a tenth of their time (at most a minute) before, and once when a server refuses "
+               "one.",
+               "More when fetching one is expensive."),
+          Time("sasl_token_command_timeout", "30s", 's', 1, 300,
+               MAILRACE_FIELD(sasl.sasl_token_command_timeout),
+               "How long a command may take to print a token; then it is killed.",
+               "Less when several accounts share one slow identity provider."),
           YesNo("smtp_sender_dependent_authentication", "no",
                 MAILRACE_FIELD(sasl.smtp_sender_dependent_authentication),
                 "Look up passwords by the envelope sender first; sessions are then never shared "

@@ -67,9 +67,11 @@ ParameterGroup RelayParameters() {
                  "The next-hop of all mail. Brackets switch the MX lookup off. Empty: the "
                  "recipient's domain by its MX.",
                  "Set it to the provider's submission host, usually [host]:587."),
-          Custom("smtp_fallback_relay", "", &SetFallbackRelay, "as relayhost",
-                 "Next-hops to try when the ordinary one cannot be found or reached.",
-                 "When there is a second relay that may take mail at any time."),
+          Custom(
+              "smtp_fallback_relay", "", &SetFallbackRelay, "as relayhost",
+              "Next-hops to try when the ordinary one cannot be found or reached. Not for mail of "
+              "a domain whose exchanger we are ourselves.",
+              "When there is a second relay that may take mail at any time."),
           Words("smtp_discard_ehlo_keywords", "", kEhloKeywords,
                 MAILRACE_FIELD(smtp.smtp_discard_ehlo_keywords),
                 "What a relay may say in reply to EHLO without being believed.",
@@ -102,9 +104,10 @@ ParameterGroup RelayParameters() {
           Integer("smtp_mx_address_limit", "5", 0, 1000, MAILRACE_FIELD(smtp.smtp_mx_address_limit),
                   "How many addresses of a destination are considered; 0: all.", "Hardly ever."),
           Integer("smtp_mx_session_limit", "2", 0, 1000, MAILRACE_FIELD(smtp.smtp_mx_session_limit),
-                  "How many of them may be connected to in one attempt (a greeting was read); 0: "
-                  "all.",
-                  "More when many hosts of one destination answer with 4xx."),
+                  "Accepted for compatibility, without effect: as in Postfix, sessions whose "
+                  "handshake fails do not count, and here the first host that takes the session "
+                  "has the word.",
+                  "Never."),
           YesNo("smtp_randomize_addresses", "yes", MAILRACE_FIELD(smtp.smtp_randomize_addresses),
                 "Shuffle hosts of equal preference.", "no for a fixed order."),
           YesNo("smtp_skip_5xx_greeting", "yes", MAILRACE_FIELD(smtp.smtp_skip_5xx_greeting),

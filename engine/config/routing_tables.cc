@@ -23,6 +23,19 @@ void CheckTransportTable(const tables::TableList& tables, const tables::TableLoa
       diagnostics);
 }
 
+void CheckTokenTable(const tables::TableList& tables, const tables::TableLoadOptions& options,
+                     Diagnostics* diagnostics) {
+  CheckTableValues(
+      tables, options,
+      [](std::string_view value) {
+        for (const std::string_view kind : {"file:/", "command:/"}) {
+          if (value.starts_with(kind)) return std::string();
+        }
+        return std::string("expected file:/path or command:/path arguments");
+      },
+      diagnostics);
+}
+
 void CheckRelayhostTable(const tables::TableList& tables, const tables::TableLoadOptions& options,
                          uint16_t port, Diagnostics* diagnostics) {
   CheckTableValues(

@@ -1,5 +1,5 @@
-// The lookup tables of routing: all their values are checked when they are loaded, so that
-// no mail is routed by an entry that nobody understands.
+// The lookup tables of routing and of bearer tokens: all their values are checked when they
+// are loaded, so that no mail is routed by an entry that nobody understands.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,9 @@ void CheckTransportTable(const tables::TableList& tables, const tables::TableLoa
                          uint16_t port, Diagnostics* diagnostics);
 void CheckRelayhostTable(const tables::TableList& tables, const tables::TableLoadOptions& options,
                          uint16_t port, Diagnostics* diagnostics);
+// Where bearer tokens come from: file:/path or command:/path arguments.
+void CheckTokenTable(const tables::TableList& tables, const tables::TableLoadOptions& options,
+                     Diagnostics* diagnostics);
 void CheckDefaultTransportTable(const tables::TableList& tables,
                                 const tables::TableLoadOptions& options, uint16_t port,
                                 Diagnostics* diagnostics);

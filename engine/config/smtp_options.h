@@ -69,6 +69,12 @@ struct SaslOptions {
   bool smtp_sasl_auth_soft_bounce = true;
   bool smtp_sender_dependent_authentication = false;
   absl::Duration sasl_failure_pause;
+  std::string smtp_sasl_auth_cache_name;
+  absl::Duration smtp_sasl_auth_cache_time;
+  bool sasl_require_auth = false;
+  std::string sasl_token_maps;
+  absl::Duration sasl_token_lifetime;
+  absl::Duration sasl_token_command_timeout;
 };
 
 }  // namespace mailrace::engine::config

@@ -20,11 +20,16 @@ struct LoginRefusal {
   bool permanent = false;
 };
 
+struct Login {
+  std::optional<transport::sasl::Credentials> credentials;
+  std::optional<tokens::TokenSpec> token;  // Where their token comes from.
+};
+
 // Logs in if there are credentials and the server announces AUTH. Nothing if mail may go
 // (also without a login: no AUTH announced is no reason to keep mail back).
-Task<std::optional<LoginRefusal>> LogInToServer(
-    ShardContext* context, std::shared_ptr<const Settings> settings,
-    transport::smtp::ClientSession* session, ServerTls tls,
-    std::optional<transport::sasl::Credentials> credentials, logs::Peer peer);
+Task<std::optional<LoginRefusal>> LogInToServer(ShardContext* context,
+                                                std::shared_ptr<const Settings> settings,
+                                                transport::smtp::ClientSession* session,
+                                                ServerTls tls, Login login, logs::Peer peer);
 
 }  // namespace mailrace::engine

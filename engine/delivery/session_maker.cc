@@ -81,6 +81,7 @@ class SessionTry {
   ClientSession** const running_;
   ServerTls tls_;
   std::optional<transport::sasl::Credentials> credentials_;
+  std::optional<tokens::TokenSpec> token_;
 };
 
 Task<void> SessionTry::Run(bool allow_tls) {
@@ -103,6 +104,7 @@ Task<void> SessionTry::Run(bool allow_tls) {
     co_return;
   }
   credentials_ = std::move(sasl.credentials);
+  token_ = std::move(sasl.token);
   // Who has an own login has an own key, whatever the user is called.
   HopName hop;
   hop.nexthops = nexthop_.text;
@@ -148,6 +150,8 @@ Task<bool> SessionTry::Dial() {
   options.timeouts = settings.timeouts;
   options.discard_ehlo_keywords = settings.discard_ehlo_keywords;
   options.tolerance = context_->tolerances->Of(key, settings.tolerance);
+  options.helper = context_->helper;
+  options.salted_passwords = context_->salted_passwords;
   session = std::make_unique<ClientSession>(
       context_->loop, std::make_unique<transport::Stream>(*std::move(connection)), options);
   *running_ = session.get();
@@ -230,8 +234,8 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
 }
 
 Task<bool> SessionTry::LogIn() {
-  const std::optional<LoginRefusal> refused =
-      co_await LogInToServer(context_, settings_, session.get(), tls_, credentials_, peer);
+  const std::optional<LoginRefusal> refused = co_await LogInToServer(
+      context_, settings_, session.get(), tls_, {credentials_, token_}, peer);
   if (refused) {
     Fail(refused->trouble.status, refused->trouble.text);
     permanent = refused->permanent;

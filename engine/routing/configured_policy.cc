@@ -134,10 +134,11 @@ DestinationPolicy::Tls ConfiguredPolicy::TlsFor(std::string_view nexthop,
 
 DestinationPolicy::Sasl ConfiguredPolicy::CredentialsFor(const CredentialQuery& query) const {
   CredentialResult result = FindCredentials(config_->options.sasl, config_->options.general,
-                                            *config_->sasl_passwords, query);
+                                            *config_->sasl_passwords, *config_->sasl_tokens, query);
   Sasl answer;
   if (result.failed) answer.trouble = PolicyTrouble{result.status, std::move(result.reason)};
   answer.credentials = std::move(result.credentials);
+  answer.token = std::move(result.token);
   return answer;
 }
 

@@ -42,9 +42,10 @@ DestinationKey KeyOf(std::string hop, std::string host, SocketAddress address, c
                               match_ip ? match_ip->ToString() : "", fmt::join(fingerprints, ","),
                               server_name, match_subject_cn ? "cn" : "", wrapper_mode ? "w" : "");
   if (credentials) {
-    const auto& [user, password] = *credentials;
+    // A bearer's password is its token, which changes by itself: not yet filled in.
+    const auto& [user, password, bearer] = *credentials;
     key.sasl_user = user;
-    key.sasl_secret = absl::HashOf(user, password);
+    key.sasl_secret = absl::HashOf(user, password, bearer);
   }
   key.trust = generation;
   return key;

@@ -12,6 +12,7 @@
 #include "base/enhanced_status.h"
 #include "base/socket_address.h"
 #include "engine/config/tls_options.h"
+#include "engine/tokens/token_source.h"
 #include "transport/sasl/client.h"
 #include "transport/tls/context.h"
 
@@ -60,6 +61,8 @@ class DestinationPolicy {
 
   struct Sasl {
     std::optional<transport::sasl::Credentials> credentials;
+    // The credentials' password is a bearer token from here.
+    std::optional<tokens::TokenSpec> token;
     std::optional<PolicyTrouble> trouble;
   };
   // None if smtp_sasl_auth_enable is off or the tables have none.

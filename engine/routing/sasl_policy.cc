@@ -46,11 +46,35 @@ bool FilterAdmits(std::string_view mechanism, const std::vector<std::string>& fi
   return false;
 }
 
+// Whose password is a token that somebody else keeps fresh.
+void FindToken(const config::SaslOptions& options, const tables::TableList& sources,
+               CredentialResult* out) {
+  const absl::StatusOr<std::optional<tables::TableHit>> hit =
+      sources.Lookup(out->credentials->user);
+  if (!hit.ok()) {
+    out->credentials.reset();
+    out->failed = true;
+    out->status = {4, 3, 0};
+    out->reason = "Temporary lookup error";
+    out->steps.emplace_back("sasl_token_maps: the table cannot answer");
+    return;
+  }
+  if (!hit->has_value()) return;
+  out->credentials->password.clear();
+  out->credentials->bearer = true;
+  out->token = tokens::TokenSpec{(*hit)->value, options.sasl_token_lifetime,
+                                 options.sasl_token_command_timeout};
+  out->steps.push_back(fmt::format("{}: a bearer token by {}",
+                                   Printable(out->credentials->user, 100), (*hit)->origin));
+}
+
 }  // namespace
 
 CredentialResult FindCredentials(const config::SaslOptions& options,
                                  const config::GeneralOptions& general,
-                                 const tables::TableList& passwords, const CredentialQuery& query) {
+                                 const tables::TableList& passwords,
+                                 const tables::TableList& token_sources,
+                                 const CredentialQuery& query) {
   CredentialResult out;
   if (!options.smtp_sasl_auth_enable) {
     out.steps.emplace_back("smtp_sasl_auth_enable = no: no login");
@@ -85,6 +109,7 @@ CredentialResult FindCredentials(const config::SaslOptions& options,
     out.by_sender = key.of_sender;
     out.steps.push_back(fmt::format("{}: user \"{}\" by {}", key.text,
                                     Printable(out.credentials->user, 100), out.decided_by));
+    FindToken(options, token_sources, &out);
     return out;
   }
   out.steps.emplace_back("no entry in smtp_sasl_password_maps: no login");

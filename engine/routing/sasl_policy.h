@@ -18,6 +18,8 @@ namespace mailrace::engine {
 struct CredentialResult {
   // Nothing: go on without a login, unless `failed`.
   std::optional<transport::sasl::Credentials> credentials;
+  // The user has an entry in sasl_token_maps: a token is used, and no password.
+  std::optional<tokens::TokenSpec> token;
   // The table could not answer: defer with `status` and `reason`.
   bool failed = false;
   EnhancedStatus status;
@@ -34,7 +36,9 @@ struct CredentialResult {
 // server's host name, then the next-hop. Nothing unless smtp_sasl_auth_enable = yes.
 CredentialResult FindCredentials(const config::SaslOptions& options,
                                  const config::GeneralOptions& general,
-                                 const tables::TableList& passwords, const CredentialQuery& query);
+                                 const tables::TableList& passwords,
+                                 const tables::TableList& token_sources,
+                                 const CredentialQuery& query);
 
 // The state of a connection as far as login cares. `matched` is true only where the
 // policy demanded a match (TlsPolicy::must_match) and the certificate did.

@@ -217,7 +217,7 @@ class HowToTest(EndToEndTest):
         mailrace.wait_for_log(r"TLS connection established to localhost: TLSv1\.3 with cipher ")
 
     def test_every_mechanism_that_cyrus_and_we_share(self):
-        for mechanism in ("LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"):
+        for mechanism in ("LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"):
             with self.subTest(mechanism):
                 self.check_mechanism(mechanism)
 

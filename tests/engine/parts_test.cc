@@ -91,6 +91,21 @@ TEST_F(CredentialPausesTest, ARefusalOfTheOldPasswordSaysNothingAboutTheNewOne) 
   EXPECT_FALSE(pauses_.Paused(key_, 2, At(3)).has_value());
 }
 
+TEST_F(CredentialPausesTest, OneTriesWhatNeverWorkedYet) {
+  EXPECT_TRUE(pauses_.Begin(key_, At(0)));
+  EXPECT_FALSE(pauses_.Begin(key_, At(1))) << "the first one's outcome decides for all";
+  EXPECT_TRUE(pauses_.Begin({"relay.test", "other"}, At(1)));
+  pauses_.Undecided(key_);
+  EXPECT_TRUE(pauses_.Begin(key_, At(2)));
+  pauses_.Accepted(key_);
+  EXPECT_TRUE(pauses_.Begin(key_, At(3)));
+  EXPECT_TRUE(pauses_.Begin(key_, At(3))) << "what works is tried by all";
+  pauses_.Refused(key_, 1, "535 no", At(4), absl::Seconds(300));
+  EXPECT_TRUE(pauses_.Begin(key_, At(400)));
+  EXPECT_FALSE(pauses_.Begin(key_, At(401))) << "it works no more";
+  EXPECT_TRUE(pauses_.Begin(key_, At(800))) << "who never came back is not waited for";
+}
+
 // A session without TLS behind it: only its identity matters here.
 transport::tls::SessionPtr FakeSession() {
   return transport::tls::SessionPtr(std::shared_ptr<int>(new int),

@@ -53,7 +53,7 @@ void ExplainTls(const Config& config, const Nexthop& nexthop) {
 
 void ExplainLogin(const Config& config, const Nexthop& nexthop) {
   const engine::CredentialResult login =
-      engine::FindCredentials(config.options.sasl, config.options.general, *config.sasl_passwords,
+      engine::FindCredentials(config.options.sasl, config.options.general, *config.sasl_passwords, *config.sasl_tokens,
                               {"", nexthop.host, nexthop.text});
   if (login.failed) {
     Line("login", fmt::format("mail is deferred: {} {}", login.status.ToString(), login.reason));

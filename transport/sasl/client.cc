@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "fmt/format.h"
 #include "transport/sasl/gsasl_session.h"
+#include "transport/sasl/oauth_client.h"
 #include "transport/sasl/scram_guard.h"
 
 namespace mailrace::transport::sasl {
@@ -25,16 +26,23 @@ std::string Base64(std::string_view octets) {
 
 class GsaslClient final : public Client {
  public:
-  GsaslClient(SessionPtr session, std::string mechanism)
+  GsaslClient(SessionPtr session, std::string mechanism, Credentials credentials)
       : session_(std::move(session)),
         mechanism_(std::move(mechanism)),
+        credentials_(std::move(credentials)),
         scram_(mechanism_.starts_with("SCRAM-")) {}
 
-  ~GsaslClient() override { Cleanse(&client_first_); }
+  ~GsaslClient() override {
+    Cleanse(&client_first_);
+    Cleanse(&credentials_.password);
+  }
 
   bool client_first() const override { return scram_ || mechanism_ == "PLAIN"; }
   bool complete() const override { return complete_; }
   absl::StatusOr<std::string> Step(std::string_view challenge) override;
+  std::string SaltingKey(std::string_view challenge) const override;
+  void UseSalted(std::string_view salted) override;
+  std::string salted() const override;
 
  private:
   absl::Status Check(std::string_view challenge) const;
@@ -45,6 +53,7 @@ class GsaslClient final : public Client {
 
   SessionPtr session_;
   const std::string mechanism_;
+  Credentials credentials_;
   const bool scram_;
   int steps_ = 0;
   bool complete_ = false;
@@ -82,6 +91,30 @@ absl::StatusOr<std::string> GsaslClient::Step(std::string_view challenge) {
   return std::move(result.output);
 }
 
+std::string GsaslClient::SaltingKey(std::string_view challenge) const {
+  if (!scram_ || steps_ != 1 || !Check(challenge).ok()) return "";
+  const std::string_view salt = ScramSaltAndCount(challenge);
+  // Mechanisms with and without binding salt alike. NUL is in none of the parts.
+  const std::string_view hash = mechanism_.starts_with("SCRAM-SHA-256") ? "256" : "1";
+  std::string key;
+  for (const std::string_view part :
+       {hash, std::string_view(credentials_.user), std::string_view(credentials_.password), salt}) {
+    key += part;
+    key += '\0';
+  }
+  return key;
+}
+
+void GsaslClient::UseSalted(std::string_view salted) {
+  // Without it the library salts by itself.
+  if (!SetProperty(session_.get(), GSASL_SCRAM_SALTED_PASSWORD, salted).ok()) failed_ = true;
+}
+
+std::string GsaslClient::salted() const {
+  const char* salted = gsasl_property_fast(session_.get(), GSASL_SCRAM_SALTED_PASSWORD);
+  return salted == nullptr ? std::string() : std::string(salted);
+}
+
 // The binding says of which type it is (RFC 5056 2.1).
 absl::Status SetBinding(Gsasl_session* session, std::string_view binding) {
   if (binding.starts_with(kTlsExporter)) {
@@ -97,8 +130,9 @@ absl::Status SetBinding(Gsasl_session* session, std::string_view binding) {
 
 // Credentials that would mean something else on the wire: a NUL ends PLAIN's fields, a
 // line end does not belong into a password file's line (A-12).
+// An 0x01 does so for the fields of a bearer token's message.
 bool Sendable(std::string_view text) {
-  return text.find_first_of(std::string_view("\0\r\n", 3)) == text.npos;
+  return text.find_first_of(std::string_view("\0\r\n\x01", 4)) == text.npos;
 }
 
 }  // namespace
@@ -108,7 +142,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Start(std::string_view mechanism
                                                       std::string_view service_host,
                                                       std::string_view channel_binding) {
   const std::string name = AsciiUppered(mechanism);
-  if (ChooseMechanism({name}, {}, true).empty()) {
+  if (ChooseMechanism({name}, {}, true, credentials.bearer).empty()) {
     return absl::InvalidArgumentError(fmt::format("unknown SASL mechanism '{}'", Printable(name)));
   }
   if (credentials.user.empty() || !Sendable(credentials.user) || !Sendable(credentials.password)) {
@@ -117,6 +151,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Start(std::string_view mechanism
   if (name.ends_with("-PLUS") && channel_binding.empty()) {
     return absl::InvalidArgumentError(fmt::format("{} needs a channel binding", name));
   }
+  if (credentials.bearer) return StartOauthClient(name, credentials, service_host);
   Gsasl_session* raw = nullptr;
   const int code =
       Library() == nullptr ? GSASL_MALLOC_ERROR : gsasl_client_start(Library(), name.c_str(), &raw);
@@ -139,7 +174,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Start(std::string_view mechanism
     absl::Status status = SetBinding(raw, channel_binding);
     if (!status.ok()) return status;
   }
-  return std::make_unique<GsaslClient>(std::move(session), name);
+  return std::make_unique<GsaslClient>(std::move(session), name, credentials);
 }
 
 }  // namespace mailrace::transport::sasl

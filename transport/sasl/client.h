@@ -16,14 +16,15 @@ namespace mailrace::transport::sasl {
 struct Credentials {
   std::string user;
   std::string password;
-  // Distinguishes credentials without revealing them; part of DestinationKey.
+  bool bearer = false;  // `password` is a bearer token (RFC 6750): only for TLS.
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
 // Postfix's words of smtp_sasl_security_options, with the meaning that Cyrus SASL gives
-// them (SASL_SEC_*): noplaintext excludes PLAIN and LOGIN; noactive leaves SCRAM, as does
-// mutual_auth; nodictionary and forward_secrecy leave nothing, for every mechanism here
-// proves a password. noanonymous excludes nothing: ANONYMOUS is never used.
+// them (SASL_SEC_*): noplaintext excludes PLAIN, LOGIN and bearer tokens; noactive leaves
+// SCRAM, mutual_auth SCRAM and DIGEST-MD5; nodictionary and forward_secrecy leave nothing,
+// for every mechanism here proves a password or shows a token. noanonymous excludes nothing:
+// ANONYMOUS is never used.
 struct SecurityOptions {
   bool noplaintext = false;
   bool noactive = false;
@@ -35,11 +36,12 @@ struct SecurityOptions {
 };
 
 // The best mechanism that the server offers, the library has and `options` allow, or
-// empty. Order: SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN; with
-// `channel_binding_available` the -PLUS forms come first. Names compare without case.
-// EXTERNAL is never chosen: a client certificate alone asks for no AUTH.
+// empty. Order: SCRAM-SHA-256, SCRAM-SHA-1, DIGEST-MD5, CRAM-MD5, PLAIN, LOGIN; with
+// `channel_binding_available` the -PLUS forms come first. With `bearer` the credential is a
+// token: OAUTHBEARER, XOAUTH2 and nothing else. Names compare without case. EXTERNAL is
+// never chosen: a client certificate alone asks for no AUTH.
 std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
-                            bool channel_binding_available);
+                            bool channel_binding_available, bool bearer = false);
 
 class Client {
  public:
@@ -55,10 +57,17 @@ class Client {
   virtual bool client_first() const = 0;
   // Answers one challenge (decoded). The first call of a client-first mechanism has an
   // empty challenge. Error: the exchange must be cancelled ("*"): bad nonce, an
-  // iteration count outside [4096, 250000] (more would stall a shard; a weaker one is
-  // a downgrade), wrong server signature, a challenge above 12288 octets or after the
+  // iteration count outside [4096, 250000] (more is an attack on us; a weaker one is a
+  // downgrade), wrong server signature, a challenge above 12288 octets or after the
   // end … Never holds a secret. The result may: wipe it once it is sent.
   virtual absl::StatusOr<std::string> Step(std::string_view challenge) = 0;
+  // What answering `challenge` would have to salt (RFC 5802 3), or empty if it is cheap.
+  // That takes up to a tenth of a second: not for a shard. The key holds the password.
+  virtual std::string SaltingKey(std::string_view /*challenge*/) const { return ""; }
+  // What an earlier exchange with the same key came to; before that Step.
+  virtual void UseSalted(std::string_view /*salted*/) {}
+  // After that Step: for the next exchange. A secret as good as the password.
+  virtual std::string salted() const { return ""; }
   // True once the mechanism is satisfied: a 235 before that is a failure.
   virtual bool complete() const = 0;
 };

@@ -2,9 +2,11 @@
 // best to the TLS connection.
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "base/text.h"
 #include "transport/sasl/client.h"
+#include "transport/sasl/oauth_client.h"
 
 namespace mailrace::transport::sasl {
 namespace {
@@ -21,14 +23,21 @@ struct Mechanism {
 // In order of preference. Every one of them can be attacked with a dictionary by whoever
 // records the exchange or impersonates the server, and none has forward secrecy: those
 // two options leave no mechanism at all, as with Cyrus' own password mechanisms.
-constexpr std::array<Mechanism, 7> kMechanisms{{
+constexpr std::array<Mechanism, 8> kMechanisms{{
     {"SCRAM-SHA-256-PLUS", true, false, true, true},
     {"SCRAM-SHA-1-PLUS", true, false, true, true},
     {"SCRAM-SHA-256", false, false, true, true},
     {"SCRAM-SHA-1", false, false, true, true},
+    {"DIGEST-MD5", false, false, false, true},
     {"CRAM-MD5", false, false, false, false},
     {"PLAIN", false, true, false, false},
     {"LOGIN", false, true, false, false},
+}};
+
+// For bearer tokens, which whoever reads them can use: plaintext in every sense.
+constexpr std::array<Mechanism, 2> kBearerMechanisms{{
+    {kOauthBearer, false, true, false, false},
+    {kXoauth2, false, true, false, false},
 }};
 
 bool Allowed(const Mechanism& mechanism, const SecurityOptions& options) {
@@ -41,8 +50,10 @@ bool Allowed(const Mechanism& mechanism, const SecurityOptions& options) {
 }  // namespace
 
 std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
-                            bool channel_binding_available) {
-  for (const Mechanism& mechanism : kMechanisms) {
+                            bool channel_binding_available, bool bearer) {
+  const std::span<const Mechanism> mechanisms =
+      bearer ? std::span<const Mechanism>(kBearerMechanisms) : kMechanisms;
+  for (const Mechanism& mechanism : mechanisms) {
     if (mechanism.binding && !channel_binding_available) continue;
     if (!Allowed(mechanism, options)) continue;
     const bool is_offered = std::any_of(

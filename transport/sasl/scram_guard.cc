@@ -28,6 +28,14 @@ std::string_view ScramClientNonce(std::string_view client_first) {
   return at == client_first.npos ? std::string_view() : client_first.substr(at + 3);
 }
 
+std::string_view ScramSaltAndCount(std::string_view server_first) {
+  std::string_view rest = server_first;
+  if (!TakeAttribute('r', &rest)) return {};
+  const std::string_view salt = rest;
+  if (!TakeAttribute('s', &rest) || !TakeAttribute('i', &rest)) return {};
+  return salt.substr(0, salt.size() - rest.size());
+}
+
 absl::Status CheckScramServerFirst(std::string_view server_first, std::string_view client_nonce) {
   std::string_view rest = server_first;
   if (rest.starts_with("m=")) return Bad("a mandatory extension that we do not know");

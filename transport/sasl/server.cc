@@ -1,4 +1,4 @@
-// The server's half: PLAIN, CRAM-MD5 and SCRAM by GNU SASL; LOGIN is ours because the
+// The server's half: PLAIN, CRAM-MD5, DIGEST-MD5 and SCRAM by GNU SASL; LOGIN is ours because the
 // library's prompts are not those that clients look for.
 #include <array>
 #include <utility>
@@ -13,8 +13,8 @@ namespace {
 
 using State = Server::Outcome::State;
 
-constexpr std::array<const char*, 5> kMechanisms{"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5",
-                                                 "PLAIN", "LOGIN"};
+constexpr std::array<const char*, 6> kMechanisms{"SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5",
+                                                 "CRAM-MD5",      "PLAIN",       "LOGIN"};
 constexpr size_t kUserOctetsMax = 512;
 
 // Takes as long for a wrong password as for a right one of the same length.
@@ -156,7 +156,8 @@ int GsaslServer::OnProperty(Gsasl_session* session, Gsasl_property property) {
 }
 
 Server::Outcome GsaslServer::Step(std::string_view response) {
-  if (over_ || response.size() > kMessageOctetsMax) return {State::kFailure, ""};
+  if (response.size() > kMessageOctetsMax) over_ = true;
+  if (over_) return {State::kFailure, ""};
   StepResult result = RunStep(session_.get(), response);
   if (result.code == GSASL_NEEDS_MORE) return {State::kChallenge, std::move(result.output)};
   over_ = true;

@@ -55,6 +55,22 @@ AuthExchange::State AuthExchange::Answer(const Reply& reply, Buffer* out) {
                fmt::format("unexpected reply to AUTH: {}", reply.code)});
 }
 
+namespace {
+
+std::optional<std::string> ChallengeOf(const Reply& reply) {
+  const bool one =
+      reply.lines.size() == 1 && reply.lines[0].size() <= AuthExchange::kChallengeOctetsMax;
+  return one ? DecodeBase64(reply.lines[0]) : std::nullopt;
+}
+
+}  // namespace
+
+std::string AuthExchange::SaltingKey(const Reply& reply) const {
+  if (cancelled_ || initial_response_ || reply.code != kChallenge) return "";
+  const std::optional<std::string> challenge = ChallengeOf(reply);
+  return challenge ? client_->SaltingKey(*challenge) : std::string();
+}
+
 AuthExchange::State AuthExchange::AnswerChallenge(const Reply& reply, Buffer* out) {
   if (++rounds_ > kRoundsMax) {
     return Cancel(fmt::format("SASL authentication failed; authentication protocol loop with "
@@ -68,10 +84,7 @@ AuthExchange::State AuthExchange::AnswerChallenge(const Reply& reply, Buffer* ou
     initial_response_.reset();
     return State::kReadReply;
   }
-  const std::optional<std::string> challenge =
-      reply.lines.size() == 1 && reply.lines[0].size() <= kChallengeOctetsMax
-          ? DecodeBase64(reply.lines[0])
-          : std::nullopt;
+  const std::optional<std::string> challenge = ChallengeOf(reply);
   if (!challenge) return Cancel(CannotAuthenticate("malformed challenge"), out);
   const absl::StatusOr<std::string> response = client_->Step(*challenge);
   if (!response.ok()) return Cancel(CannotAuthenticate(Reason(response.status())), out);

@@ -28,6 +28,8 @@ class AuthExchange {
   State Begin(Buffer* out);
   // Takes a reply; appends the answer to *out if the state is kReadReply.
   State Answer(const Reply& reply, Buffer* out);
+  // What answering this reply would have to salt, or empty (sasl::Client::SaltingKey).
+  std::string SaltingKey(const Reply& reply) const;
   // After kFailed.
   const Failure& failure() const { return *failure_; }
 

@@ -158,6 +158,29 @@ Task<std::optional<Failure>> ClientSession::WrapTls(std::unique_ptr<tls::Engine>
   co_return Note(std::move(failure));
 }
 
+Task<void> ClientSession::AnswerAuth(AuthExchange* exchange, sasl::Client* client,
+                                     AuthExchange::State* state) {
+  const std::string key = exchange->SaltingKey(reply_);
+  if (key.empty()) {
+    *state = exchange->Answer(reply_, &stream_->output());
+    co_return;
+  }
+  sasl::SaltedPasswords* const known = options_.salted_passwords;
+  const std::string salted = known == nullptr ? std::string() : known->Find(key);
+  if (!salted.empty()) {
+    client->UseSalted(salted);
+    *state = exchange->Answer(reply_, &stream_->output());
+    co_return;
+  }
+  // The helper's own buffer: ours may be looked at meanwhile.
+  Buffer answer;
+  co_await RunElsewhere(options_.helper, loop_, [exchange, state, reply = reply_, &answer] {
+    *state = exchange->Answer(reply, &answer);
+  });
+  stream_->output().Append(answer.view());
+  if (known != nullptr) known->Put(key, client->salted());
+}
+
 Task<std::optional<Failure>> ClientSession::Authenticate(std::string mechanism,
                                                          sasl::Credentials credentials,
                                                          std::string service_host) {
@@ -178,13 +201,43 @@ Task<std::optional<Failure>> ClientSession::Authenticate(std::string mechanism,
   AuthExchange::State state = exchange.Begin(&stream_->output());
   while (state == AuthExchange::State::kReadReply && !failure) {
     failure = co_await Exchange(Step::kAuth, options_.timeouts.auth);
-    if (!failure) state = exchange.Answer(reply_, &stream_->output());
+    if (failure) break;
+    co_await AnswerAuth(&exchange, client->get(), &state);
   }
   parser_.set_line_octets_max(ReplyParser::kLineOctetsMax);
   // Challenges and responses do not stay behind.
   reply_ = Reply();
   if (!failure && state == AuthExchange::State::kFailed) failure = exchange.failure();
   co_return Note(std::move(failure));
+}
+
+Task<std::optional<Failure>> ClientSession::Try(Step step, std::string verb, std::string argument,
+                                                absl::Duration timeout) {
+  // What would break out of the line is no address.
+  if (argument.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
+    co_return Failure{Failure::Kind::kLocal, step, std::nullopt, "control character in address"};
+  }
+  WriteCommand(verb, argument, &stream_->output());
+  std::optional<Failure> failure = co_await Exchange(step, timeout);
+  if (!failure && reply_.code / 100 != 2) failure = Refused(step, reply_);
+  co_return Note(std::move(failure));
+}
+
+Task<std::optional<Failure>> ClientSession::TryMail(std::string reverse_path) {
+  std::optional<Failure> failure = co_await Try(
+      Step::kMail, "MAIL", fmt::format("FROM:<{}>", reverse_path), options_.timeouts.mail);
+  co_return failure;
+}
+
+Task<std::optional<Failure>> ClientSession::TryRcpt(std::string forward_path) {
+  std::optional<Failure> failure = co_await Try(
+      Step::kRcpt, "RCPT", fmt::format("TO:<{}>", forward_path), options_.timeouts.rcpt);
+  co_return failure;
+}
+
+Task<std::optional<Failure>> ClientSession::TryReset() {
+  std::optional<Failure> failure = co_await Try(Step::kRset, "RSET", "", options_.timeouts.rset);
+  co_return failure;
 }
 
 Task<bool> ClientSession::AwaitIdle(MonoTime deadline) {

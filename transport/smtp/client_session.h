@@ -11,9 +11,12 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/helper.h"
 #include "base/loop.h"
 #include "base/task.h"
 #include "transport/sasl/client.h"
+#include "transport/sasl/salted_passwords.h"
+#include "transport/smtp/auth_exchange.h"
 #include "transport/smtp/capabilities.h"
 #include "transport/smtp/reply.h"
 #include "transport/smtp/tolerance.h"
@@ -48,6 +51,9 @@ struct ClientSessionOptions {
   // What is known of the server, and what may be said ahead of its replies. Null: the session
   // learns for itself.
   std::shared_ptr<Tolerance> tolerance;
+  // Borrowed; either may be null: key derivation is then done here, each time.
+  Helper* helper = nullptr;
+  sasl::SaltedPasswords* salted_passwords = nullptr;
 };
 
 class ClientSession {
@@ -70,6 +76,12 @@ class ClientSession {
   // mechanism is complete is a failure. Nothing of it reaches a log.
   Task<std::optional<Failure>> Authenticate(std::string mechanism, sasl::Credentials credentials,
                                             std::string service_host);
+
+  // For checks, not for mail: one command each, without parameters, and its reply. RSET ends
+  // what the others began. REQUIRES: no transaction is under way.
+  Task<std::optional<Failure>> TryMail(std::string reverse_path);
+  Task<std::optional<Failure>> TryRcpt(std::string forward_path);
+  Task<std::optional<Failure>> TryReset();
 
   // Sends what `source` (borrowed) gives until it has nothing more; then the session is
   // idle and may be used again. Every message taken from the source is given back by
@@ -106,6 +118,11 @@ class ClientSession {
   uint32_t transactions() const { return transactions_; }  // Completed so far.
 
  private:
+  // One command of an envelope; a reply that is not 2xx is its failure.
+  Task<std::optional<Failure>> Try(Step step, std::string verb, std::string argument,
+                                   absl::Duration timeout);
+  // Answers the latest reply; what takes long is done elsewhere, and once.
+  Task<void> AnswerAuth(AuthExchange* exchange, sasl::Client* client, AuthExchange::State* state);
   // Sends output() and reads one reply into reply_, both by one deadline (P-11).
   Task<std::optional<Failure>> Exchange(Step step, absl::Duration timeout);
   Task<std::optional<Failure>> ReadReply(Step step, absl::Duration timeout);

@@ -41,7 +41,7 @@ class SaslPolicyTest : public ::testing::Test {
     passwords_ = tables::TableList({table});
   }
   CredentialResult Find(std::string_view sender = "") {
-    return FindCredentials(options_, general_, passwords_,
+    return FindCredentials(options_, general_, passwords_, tokens_,
                            {sender, "relay.example.net", "[relay.example.net]:587"});
   }
   // "user/password", or "-".
@@ -54,6 +54,7 @@ class SaslPolicyTest : public ::testing::Test {
   config::SaslOptions options_;
   config::GeneralOptions general_;
   tables::TableList passwords_{{}};
+  tables::TableList tokens_{{}};
 };
 
 TEST_F(SaslPolicyTest, HostNameBeatsNexthopAsWritten) {

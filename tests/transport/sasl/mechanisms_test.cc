@@ -20,6 +20,7 @@ std::string Choose(const std::vector<std::string>& offered, SecurityOptions opti
 TEST(ChooseMechanism, PrefersTheStronger) {
   EXPECT_EQ(Choose(kAll), "SCRAM-SHA-256");
   EXPECT_EQ(Choose({"LOGIN", "PLAIN", "CRAM-MD5", "SCRAM-SHA-1"}), "SCRAM-SHA-1");
+  EXPECT_EQ(Choose({"LOGIN", "PLAIN", "CRAM-MD5", "DIGEST-MD5"}), "DIGEST-MD5");
   EXPECT_EQ(Choose({"LOGIN", "PLAIN", "CRAM-MD5"}), "CRAM-MD5");
   EXPECT_EQ(Choose({"LOGIN", "PLAIN"}), "PLAIN");
   EXPECT_EQ(Choose({"LOGIN"}), "LOGIN");
@@ -35,7 +36,7 @@ TEST(ChooseMechanism, NamesCompareWithoutCase) { EXPECT_EQ(Choose({"login", "Pla
 
 TEST(ChooseMechanism, NothingThatWeDoNotHave) {
   EXPECT_EQ(Choose({}), "");
-  EXPECT_EQ(Choose({"GSSAPI", "NTLM", "XOAUTH2", "ANONYMOUS", "EXTERNAL", "DIGEST-MD5", ""}), "");
+  EXPECT_EQ(Choose({"GSSAPI", "NTLM", "XOAUTH2", "ANONYMOUS", "EXTERNAL", "OTP", ""}), "");
 }
 
 TEST(ChooseMechanism, PostfixsDefaultRefusesPlaintext) {
@@ -48,6 +49,8 @@ TEST(ChooseMechanism, PostfixsDefaultRefusesPlaintext) {
 TEST(ChooseMechanism, OtherOptionsAsCyrusDefinesThem) {
   EXPECT_EQ(Choose(kAll, {.mutual_auth = true}), "SCRAM-SHA-256");
   EXPECT_EQ(Choose({"CRAM-MD5", "PLAIN"}, {.mutual_auth = true}), "");
+  EXPECT_EQ(Choose({"CRAM-MD5", "DIGEST-MD5"}, {.mutual_auth = true}), "DIGEST-MD5");
+  EXPECT_EQ(Choose({"DIGEST-MD5"}, {.noactive = true}), "");
   EXPECT_EQ(Choose({"CRAM-MD5", "PLAIN", "SCRAM-SHA-1"}, {.noactive = true}), "SCRAM-SHA-1");
   EXPECT_EQ(Choose({"CRAM-MD5", "PLAIN"}, {.noactive = true}), "");
   EXPECT_EQ(Choose(kAll, {.nodictionary = true}, true), "");
