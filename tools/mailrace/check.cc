@@ -1,4 +1,4 @@
-// `mailrace check`: every error of a configuration at once.
+// `mailrace check`: every error of a configuration at once; with --live, whether it works.
 #include <iostream>
 
 #include "engine/config/check.h"
@@ -13,7 +13,8 @@ int Check(const CheckArguments& arguments) {
   engine::config::Diagnostics diagnostics;
   const auto config = engine::config::LoadConfig(arguments.directory, environment, &diagnostics);
   // What only shows when it is used: certificates and keys that do not fit.
-  if (config != nullptr) engine::SettingsFromConfig(config, 1, &diagnostics);
+  std::shared_ptr<const engine::Settings> settings;
+  if (config != nullptr) settings = engine::SettingsFromConfig(config, 1, &diagnostics);
   std::cerr << diagnostics.ToString(true);
   if (diagnostics.has_errors()) {
     std::cerr << "mailrace: " << diagnostics.errors() << " errors, " << diagnostics.warnings()
@@ -22,8 +23,8 @@ int Check(const CheckArguments& arguments) {
   }
   std::cout << arguments.directory << ": configuration is good";
   if (diagnostics.warnings() > 0) std::cout << ", " << diagnostics.warnings() << " warnings";
-  std::cout << "\n";
-  return 0;
+  std::cout << std::endl;
+  return arguments.live ? CheckLive(config, settings, arguments) : 0;
 }
 
 }  // namespace mailrace::tools

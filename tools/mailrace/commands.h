@@ -1,8 +1,12 @@
 // The subcommands of `mailrace`. Each returns the process's exit status (sysexits).
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "engine/config/config.h"
+#include "engine/settings.h"
 
 namespace mailrace::tools {
 
@@ -16,13 +20,22 @@ int Serve(const ServeArguments& arguments);
 struct CheckArguments {
   std::string directory;
   std::vector<std::string> overrides;
+  bool live = false;
+  // With live. Empty: every nexthop that the configuration names, and no RCPT.
+  std::vector<std::string> destinations;
+  std::vector<std::string> recipients;
+  std::string sender;
 };
 int Check(const CheckArguments& arguments);
+// The part with --live: dials. `config` and `settings` are what a start would go by.
+int CheckLive(std::shared_ptr<const engine::config::Config> config,
+              std::shared_ptr<const engine::Settings> settings, const CheckArguments& arguments);
 
 struct ExplainArguments {
   std::string directory;
   std::vector<std::string> overrides;
   std::string destination;
+  std::string sender;  // Whose mail; empty: of the null sender.
 };
 int Explain(const ExplainArguments& arguments);
 

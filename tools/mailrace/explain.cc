@@ -3,6 +3,7 @@
 
 #include "engine/config/config.h"
 #include "engine/config/relayhost.h"
+#include "engine/routing/routes.h"
 #include "engine/routing/sasl_policy.h"
 #include "engine/routing/tls_policy.h"
 #include "fmt/format.h"
@@ -13,6 +14,7 @@ namespace mailrace::tools {
 
 namespace {
 
+using engine::HopName;
 using engine::config::Config;
 using engine::config::Nexthop;
 
@@ -51,10 +53,10 @@ void ExplainTls(const Config& config, const Nexthop& nexthop) {
   for (const std::string& warning : result.warnings) Line("  warning", warning);
 }
 
-void ExplainLogin(const Config& config, const Nexthop& nexthop) {
+void ExplainLogin(const Config& config, const Nexthop& nexthop, std::string_view sender_key) {
   const engine::CredentialResult login =
-      engine::FindCredentials(config.options.sasl, config.options.general, *config.sasl_passwords, *config.sasl_tokens,
-                              {"", nexthop.host, nexthop.text});
+      engine::FindCredentials(config.options.sasl, config.options.general, *config.sasl_passwords,
+                              *config.sasl_tokens, {sender_key, nexthop.host, nexthop.text});
   if (login.failed) {
     Line("login", fmt::format("mail is deferred: {} {}", login.status.ToString(), login.reason));
   } else if (!login.credentials) {
@@ -79,6 +81,40 @@ void ExplainLogin(const Config& config, const Nexthop& nexthop) {
   }
 }
 
+// A relay that the configuration knows, by its whole text or its host alone.
+bool IsRelay(const Config& config, const Nexthop& asked, HopName* hop) {
+  for (const Nexthop& relay : config.options.smtp.relayhost) {
+    if (relay.text != asked.text && relay.host != asked.host) continue;
+    hop->nexthops = relay.text;
+    return true;
+  }
+  return false;
+}
+
+// An address or a domain is routed; what has brackets or a port is a nexthop already.
+bool FindHop(const Config& config, const ExplainArguments& arguments, HopName* hop,
+             std::vector<std::string>* steps) {
+  const std::string& name = arguments.destination;
+  const engine::Routes routes(std::shared_ptr<const Config>(std::shared_ptr<void>(), &config));
+  if (name.find('@') != std::string::npos) {
+    *hop = routes.Resolve(arguments.sender, name, steps);
+    return true;
+  }
+  const auto asked = engine::config::ParseNexthop(name, config.options.smtp.smtp_tcp_port_number);
+  if (!asked.ok()) {
+    std::fprintf(stderr, "mailrace: %s: %s\n", name.c_str(),
+                 std::string(asked.status().message()).c_str());
+    return false;
+  }
+  if (IsRelay(config, *asked, hop)) return true;
+  if (name.starts_with('[') || name.find(':') != std::string::npos) {
+    hop->nexthops = asked->text;
+    return true;
+  }
+  *hop = routes.Resolve(arguments.sender, "postmaster@" + name, steps);
+  return true;
+}
+
 }  // namespace
 
 int Explain(const ExplainArguments& arguments) {
@@ -88,37 +124,21 @@ int Explain(const ExplainArguments& arguments) {
   const auto config = engine::config::LoadConfig(arguments.directory, environment, &diagnostics);
   std::fputs(diagnostics.ToString(false).c_str(), stderr);
   if (config == nullptr) return 78;
-  // With a relayhost every destination goes there; a bracketed or known relay may be
-  // named itself.
-  std::vector<Nexthop> nexthops = config->options.smtp.relayhost;
-  const uint16_t port = config->options.smtp.smtp_tcp_port_number;
-  std::string name = arguments.destination;
-  if (const size_t at = name.rfind('@'); at != std::string::npos) name = name.substr(at + 1);
-  const auto asked = engine::config::ParseNexthop(name, port);
-  if (!asked.ok()) {
-    std::fprintf(stderr, "mailrace: %s: %s\n", name.c_str(),
-                 std::string(asked.status().message()).c_str());
+  HopName hop;
+  std::vector<std::string> steps;
+  if (!FindHop(*config, arguments, &hop, &steps)) return 64;
+  Line("destination", arguments.destination);
+  Line("routed to", hop.ToString());
+  for (const std::string& step : steps) Line("  decided by", step);
+  if (hop.transport != engine::config::Transport::kSmtp) return 0;
+  const auto nexthops =
+      engine::config::ParseNexthops(hop.nexthops, config->options.smtp.smtp_tcp_port_number);
+  if (!nexthops.ok()) {
+    std::fprintf(stderr, "mailrace: %s: %s\n", hop.nexthops.c_str(),
+                 std::string(nexthops.status().message()).c_str());
     return 64;
   }
-  bool is_relay = nexthops.empty();
-  for (const Nexthop& relay : nexthops) {
-    is_relay = is_relay || relay.text == asked->text || relay.host == asked->host;
-  }
-  Line("destination", arguments.destination);
-  if (!is_relay) {
-    Line("routed to", fmt::format("{}", nexthops.front().text));
-    Line("  decided by", fmt::format("relayhost ({})", config->Origin("relayhost")));
-  } else {
-    bool known = false;
-    for (const Nexthop& relay : nexthops) known = known || relay.text == asked->text;
-    if (!known && !nexthops.empty()) {
-      // Named by its host alone: explained as the relayhost writes it.
-      std::erase_if(nexthops, [&](const Nexthop& relay) { return relay.host != asked->host; });
-    } else {
-      nexthops = {*asked};
-    }
-  }
-  for (const Nexthop& nexthop : nexthops) {
+  for (const Nexthop& nexthop : *nexthops) {
     std::printf("\n");
     Line("nexthop", nexthop.text);
     Line("host", fmt::format("{} port {}{}", nexthop.host, nexthop.port,
@@ -126,7 +146,7 @@ int Explain(const ExplainArguments& arguments) {
                                  ? ", by its MX records if it has any"
                                  : ""));
     ExplainTls(*config, nexthop);
-    ExplainLogin(*config, nexthop);
+    ExplainLogin(*config, nexthop, hop.sender_key);
   }
   return 0;
 }

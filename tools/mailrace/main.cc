@@ -57,6 +57,15 @@ int main(int argc, char** argv) {
   CLI::App* check_command = app.add_subcommand("check", "Check the configuration");
   AddDirectory(check_command, &check.directory);
   AddOverrides(check_command, &check.overrides);
+  check_command->add_flag("--live", check.live,
+                          "Dial the destinations: DNS, connect, EHLO, STARTTLS, certificate, "
+                          "AUTH; no message is sent");
+  check_command->add_option("--sender", check.sender, "With --live: whose mail (MAIL FROM)");
+  check_command->add_option("--recipient", check.recipients,
+                            "With --live: ask for this recipient too (RCPT TO); may be repeated");
+  check_command->add_option("destination", check.destinations,
+                            "With --live: domain, address or relay; none: all that the "
+                            "configuration names");
   check_command->callback([&] { status = Check(check); });
 
   ExplainArguments explain;
@@ -66,6 +75,7 @@ int main(int argc, char** argv) {
   AddOverrides(explain_command, &explain.overrides);
   explain_command->add_option("destination", explain.destination, "Domain, address or relay")
       ->required();
+  explain_command->add_option("--sender", explain.sender, "Whose mail; none: the null sender");
   explain_command->callback([&] { status = Explain(explain); });
 
   StatsArguments stats;
