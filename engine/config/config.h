@@ -26,7 +26,7 @@ struct Config {
   Options options;
   // Empty lists where the parameter is empty; never null.
   std::shared_ptr<const tables::TableList> sasl_passwords;  // smtp_sasl_password_maps
-  std::shared_ptr<const tables::TableList> sasl_tokens;  // sasl_token_maps, checked
+  std::shared_ptr<const tables::TableList> sasl_tokens;     // sasl_token_maps, checked
   // smtpd_sasl_password_maps: the password alone.
   std::shared_ptr<const tables::TableList> submission_passwords;
   std::shared_ptr<const tables::TableList> tls_per_site;  // smtp_tls_per_site
