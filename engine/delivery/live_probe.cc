@@ -7,6 +7,8 @@
 #include "engine/delivery/session_security.h"
 #include "engine/delivery/target_finder.h"
 #include "engine/logs/log_lines.h"
+#include "engine/routing/destination_key.h"
+#include "engine/routing/hop_name.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -100,11 +102,11 @@ bool ServerProbe::ReadPolicy() {
       rules.CredentialsFor({options_->sender_key, peer_.host, options_->nexthop.text});
   if (sasl.trouble) return Bad(Kind::kPolicy, sasl.trouble->text);
   login_ = {std::move(sasl.credentials), std::move(sasl.token)};
-  key_.nexthop = options_->nexthop.text;
-  key_.host = peer_.host;
-  key_.address = address_;
-  key_.tls_level = static_cast<int>(tls_.level);
-  key_.tls_rules = tls_.rules;
+  HopName hop;
+  hop.nexthops = options_->nexthop.text;
+  hop.sender_key = options_->sender_key;
+  key_ =
+      KeyOf(hop.ToString(), peer_.host, address_, tls_, login_.credentials, settings_->generation);
   return true;
 }
 
