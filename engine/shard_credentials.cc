@@ -36,7 +36,13 @@ bool CredentialPauses::Accepted(const Key& key) {
   // Full of credentials that work: they are proven again.
   if (proven_.size() >= kEntriesMax) proven_.clear();
   proven_.insert(key);
-  return entries_.erase(key) > 0;
+  const size_t ended = std::erase_if(entries_, [&](const auto& entry) {
+    const auto& [refused, state] = entry;
+    const bool corrected = refused.host == key.host && refused.user == key.user &&
+                           state.generation < newest_generation_;
+    return refused == key || corrected;
+  });
+  return ended > 0;
 }
 
 bool CredentialPauses::Begin(const Key& key, MonoTime now) {

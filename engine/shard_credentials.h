@@ -36,7 +36,8 @@ class CredentialPauses {
   // `through_reloads` a newer configuration does not end the pause.
   bool Refused(const Key& key, uint64_t generation, std::string reply, MonoTime now,
                absl::Duration pause, bool through_reloads = false);
-  // True if it had been refused before (the all-clear).
+  // True if it had been refused before (the all-clear), or if another password of the user
+  // had, by an older configuration: it was corrected.
   bool Accepted(const Key& key);
 
   // The caller may try to log in, and says how that ended: Refused, Accepted or Undecided.

@@ -182,11 +182,12 @@ ParameterGroup SmtpTimeParameters() {
               "Let the next message's envelope travel behind the end of the one before, where the "
               "relay offers PIPELINING: a round trip less for each message.",
               "no for a relay that loses its place; most such are found out by themselves."),
-          Integer("smtp_bdat_window", "32", 0, 1000, MAILRACE_FIELD(smtp.smtp_bdat_window),
+          Integer("smtp_bdat_window", "0", 0, 1000, MAILRACE_FIELD(smtp.smtp_bdat_window),
                   "Where the relay offers CHUNKING: how many messages may be under way by BDAT on "
-                  "one connection, their ends unanswered. 0: never BDAT.",
-                  "More for a distant relay that takes all that it gets; each may be sent twice if "
-                  "the connection breaks. 1 for BDAT without a stream."),
+                  "one connection, their ends unanswered. 0: never BDAT, as Postfix.",
+                  "32 for a distant relay, and more if it takes all that it gets: many messages a "
+                  "round trip, of which each may be sent twice if the connection breaks. 1 for "
+                  "BDAT without a stream."),
           Time("smtp_tolerance_time", "1h", 's', 1, kDay, MAILRACE_FIELD(smtp.smtp_tolerance_time),
                "For how long a relay that lost its place when it was spoken to ahead of its "
                "replies gets one message at a time and no BDAT.",

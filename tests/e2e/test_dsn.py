@@ -5,11 +5,12 @@ import email
 import email.policy
 import json
 import os
+import re
 import smtplib
 import subprocess
 import unittest
 
-from harness import BIN, DEADLINE, EndToEndTest, free_port, wait_until
+from harness import BIN, DEADLINE, EndToEndTest, Mailrace, free_port, wait_until
 from postfix import PostfixRelay
 from scripted_relay import EXTENSIONS, ScriptedRelay
 
@@ -302,15 +303,34 @@ class DsnTest(EndToEndTest):
             self.assertEqual(client.rcpt("user@example.net", ["NOTIFY=SUCCESS"]),
                              (501, b"5.7.1 DSN support is disabled"))
 
-    def test_a_relay_that_is_ourselves_ends_at_the_hop_limit(self):
+    def test_a_relay_that_is_ourselves_keeps_the_mail_until_it_is_corrected(self):
         port = free_port()
-        engine = self.mailrace(f"relayhost = [127.0.0.1]:{port}\nhopcount_limit = 12\n", port=port)
+        engine = self.mailrace(f"relayhost = [127.0.0.1]:{port}\n", port=port)
         self.submit(engine)
-        engine.wait_for_log(r"status=bounced \(host .* said: 554 5\.4\.6 Error: too many hops")
+        engine.wait_for_log(r"dsn=4\.3\.5, status=deferred "
+                            r"\(mail for 127\.0\.0\.1 loops back to myself\)")
+        self.assertEqual(engine.stats()["notices_sent"], 0)
+
+    def test_a_loop_of_two_ends_at_the_hop_limit(self):
+        ports = free_port(), free_port()
+        engine, other = (
+            Mailrace(self.directory / name,
+                     f"relayhost = [127.0.0.1]:{there}\nhopcount_limit = 12\n", port=here)
+            for name, here, there in (("one", *ports), ("other", *reversed(ports))))
+        for each in (engine, other):
+            self.addCleanup(each.close)
+            each.start()
+        self.submit(engine)
+        # Every second hop is the same host's: one of the two sees the limit first, twice.
+        both = (engine, other)
+        too_many = r"status=bounced \(host .* said: 554 5\.4\.6 Error: too many hops"
+        wait_until("it ends", lambda: any(re.search(too_many, each.log) for each in both))
         # The notice goes round as well, and nobody is told of that.
-        engine.wait_for_log("undeliverable mail with a null sender discarded")
-        engine.wait_until_empty()
-        self.assertEqual(engine.stats()["notices_sent"], 1)
+        wait_until("its notice ends", lambda: any(
+            "undeliverable mail with a null sender discarded" in each.log for each in both))
+        for each in (*both, *both):
+            each.wait_until_empty()
+        self.assertEqual(sum(each.stats()["notices_sent"] for each in both), 1)
 
 
 if __name__ == "__main__":

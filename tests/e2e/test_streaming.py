@@ -19,7 +19,7 @@ class StreamingTest(EndToEndTest):
         self.addCleanup(relay.stop)
         settings = (f"relayhost = [127.0.0.1]:{relay.port}\nengine_shards = 1\n"
                     "default_destination_concurrency_limit = 1\n"
-                    "initial_destination_concurrency = 1\n")
+                    "initial_destination_concurrency = 1\nsmtp_bdat_window = 32\n")
         engine = self.mailrace(settings + "defer_transports = smtp\n", port=free_port())
         blast = self.blast(engine.port, "--messages", COUNT, "--connections", 4)
         self.assertEqual(blast.wait(), 0, blast.output)

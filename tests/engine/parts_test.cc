@@ -83,6 +83,24 @@ TEST_F(CredentialPausesTest, AReloadLetsOneTryWithoutWaiting) {
   EXPECT_FALSE(pauses_.Accepted(key_));
 }
 
+TEST_F(CredentialPausesTest, AnotherPasswordThatWorksIsTheAllClearOfTheOneBefore) {
+  const CredentialPauses::Key wrong{"relay.test", "user", 1};
+  const CredentialPauses::Key right{"relay.test", "user", 2};
+  pauses_.Refused(wrong, 1, "535 no", At(0), absl::Seconds(300));
+  EXPECT_FALSE(pauses_.Paused(right, 2, At(1)).has_value());
+  EXPECT_TRUE(pauses_.Accepted(right));
+  EXPECT_FALSE(pauses_.Accepted(right));
+}
+
+TEST_F(CredentialPausesTest, TwoPasswordsOfOneConfigurationAreTwoAccounts) {
+  const CredentialPauses::Key wrong{"relay.test", "user", 1};
+  const CredentialPauses::Key right{"relay.test", "user", 2};
+  pauses_.Refused(wrong, 1, "535 no", At(0), absl::Seconds(300));
+  EXPECT_FALSE(pauses_.Paused(right, 1, At(1)).has_value());
+  EXPECT_FALSE(pauses_.Accepted(right));
+  EXPECT_TRUE(pauses_.Paused(wrong, 1, At(2)).has_value());
+}
+
 TEST_F(CredentialPausesTest, ARefusalOfTheOldPasswordSaysNothingAboutTheNewOne) {
   pauses_.Refused(key_, 1, "535 no", At(0), absl::Seconds(300));
   EXPECT_FALSE(pauses_.Paused(key_, 2, At(1)).has_value());
