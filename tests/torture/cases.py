@@ -209,6 +209,9 @@ def full_disk_to_the_last_octet(directory, seed):
         if not scene.engine.program.running:
             raise AssertionError(f"the engine ended:\n{scene.engine.program.output[-2000:]}")
         disk.empty()
+        # Each shard looks at the disk anew once in a while, and connections take turns.
+        harness.wait_until("MAIL is taken by all shards",
+                           lambda: all(_mail_code(scene.engine.port) == 250 for _ in range(8)))
         scene.engine.drain()
         scene.submit("after", 50)
         scene.engine.drain()
