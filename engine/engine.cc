@@ -294,8 +294,10 @@ Engine::~Engine() {
                                                 "recorded, they may be delivered twice",
                                                 unrecorded));
   }
-  // It posts to shards what they no longer wait for: it ends before they are gone.
+  // They post to shards what these no longer wait for: they end before the shards are gone.
   store_reader_.reset();
+  token_helper_.reset();
+  key_helper_.reset();
   shards_.clear();
   entropy_.reset();
 }
