@@ -29,7 +29,7 @@ A table is `type:name`. A parameter may list several, which are searched in orde
 | type | what it is |
 |---|---|
 | `hash:` `btree:` `lmdb:` `cdb:` `dbm:` `texthash:` | the *text* file of that name: `key value` lines, as postmap(1) reads. No postmap run is needed. |
-| `inline:{ key = value, { key = text with spaces } }` | a table written in main.cf |
+| `inline:{ key=value, { key = text with spaces } }` | a table written in main.cf |
 | `static:value` | the same value for every key |
 
 Keys are compared without case. A relative file name starts at the configuration directory. `proxy:` before a type is ignored. `mailrace postmap FILE` checks a table, `mailrace postmap -q KEY FILE` asks it.

@@ -27,6 +27,17 @@ bool IsJunk(Verb verb) {
          verb == Verb::kVrfy || verb == Verb::kExpn || verb == Verb::kHelp;
 }
 
+// Of octets that should not have come, what a log may show: nothing of a login. `before`: the
+// command that they follow.
+std::string ShownInLog(std::string_view octets, Verb before) {
+  constexpr std::string_view kAuth = "AUTH";
+  constexpr std::string_view kWithheld = "AUTH (not shown)";
+  if (before == Verb::kAuth) return std::string(kWithheld);
+  const size_t shown = AsciiUppered(octets).find(kAuth);
+  if (shown == std::string::npos) return Printable(octets, 100);
+  return Printable(octets.substr(0, shown), 100) + std::string(kWithheld);
+}
+
 bool HasControls(std::string_view line) {
   return std::any_of(line.begin(), line.end(),
                      [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; });
@@ -124,7 +135,7 @@ ServerMachine::Outcome ServerMachine::TakeLine(std::string_view* input, std::str
   if (line->ends_with('\r')) {
     line->remove_suffix(1);
   } else if (options_->bare_newline == BareNewline::kReject) {
-    improper_input_ = Printable(*line, 100);
+    improper_input_ = ShownInLog(*line, verb_);
     verb_ = Verb::kUnknown;
     ++counts_[static_cast<size_t>(verb_)].all;
     HangUp("500 5.5.2 Error: bare <LF> received");
@@ -226,7 +237,7 @@ void ServerMachine::DropTransaction() {
 // is either an attack or a client whose commands we would misread (RFC 2920 3.1).
 bool ServerMachine::NothingBehind(std::string_view* input) {
   if (input->empty()) return true;
-  improper_input_ = Printable(*input, 100);
+  improper_input_ = ShownInLog(*input, verb_);
   HangUp("554 5.5.0 Error: SMTP protocol synchronization");
   return false;
 }

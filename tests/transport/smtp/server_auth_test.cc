@@ -185,6 +185,27 @@ TEST(ServerAuthTest, WhatIsSentWithoutWaitingIsNoResponse) {
   EXPECT_THAT(server.exchange, IsEmpty());
 }
 
+TEST(ServerAuthTest, NothingOfALoginIsKeptForTheLog) {
+  const std::string secret = EncodeBase64("open sesame");
+  const std::vector<std::string> kDialogues[] = {
+      {"AUTH LOGIN\r\n" + secret + "\r\n"},         // Without waiting for the challenge.
+      {"AUTH LOGIN\r\n", secret + "\r\nNOOP\r\n"},  // Nor for the outcome.
+      {"AUTH LOGIN\r\n", secret + "\n"},            // A bare LF.
+      {"AUTH LOGIN " + secret + "\n"},              //
+      {"EHLO client\r\nauth login " + secret + "\r\n"},
+      {"DATA\r\n", "EHLO client\r\nNOOP\r\nAUTH LOGIN " + secret + "\r\n"},
+  };
+  for (const std::vector<std::string>& dialogue : kDialogues) {
+    AuthServer server;
+    server.Secured();
+    for (const std::string& said : dialogue) server.Say(said);
+    EXPECT_TRUE(server.closed()) << dialogue.back();
+    EXPECT_THAT(server.machine().improper_input(), HasSubstr("AUTH (not shown)"));
+    EXPECT_THAT(server.machine().improper_input(), Not(HasSubstr(secret)));
+    EXPECT_THAT(server.machine().refusal(), Not(HasSubstr(secret)));
+  }
+}
+
 TEST(ServerAuthTest, AfterThreeWrongPasswordsItHangsUp) {
   AuthServer server;
   server.Secured();
