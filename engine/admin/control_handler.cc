@@ -119,6 +119,31 @@ ShardFigures Figures(ShardRuntime* runtime) {
 }
 
 // What the end before this start left in doubt: all of it, the log has only a part.
+// What the TLS library was given, from where, and when it is given more. Seconds of what
+// has not happened or will not are -1.
+Json EntropyJson(const entropy::EntropyService& service, MonoTime now) {
+  const entropy::EntropyStats stats = service.stats();
+  const auto seconds = [](absl::Duration duration) -> int64_t {
+    return duration == absl::InfiniteDuration() ? -1 : absl::ToInt64Seconds(duration);
+  };
+  return {{"source", stats.source},
+          {"source_open", stats.source_open},
+          {"octets_from_source", stats.octets_from_source},
+          {"reseeds", stats.reseeds},
+          {"source_failures", stats.source_failures},
+          {"last_reseed_seconds_ago",
+           stats.last_reseed.infinite() ? -1 : seconds(now - stats.last_reseed)},
+          {"next_reseed_seconds", seconds(stats.next_reseed - now)},
+          {"exchange_file", stats.exchange_file},
+          {"exchange_file_open", stats.exchange_file_open},
+          {"octets_from_exchange_file", stats.octets_from_exchange_file},
+          {"exchange_updates", stats.exchange_updates},
+          {"exchange_failures", stats.exchange_failures},
+          {"next_exchange_update_seconds", seconds(stats.next_exchange_update - now)},
+          {"epoch", service.epoch()},
+          {"ready_for_tls", service.ReadyForTls().ok()}};
+}
+
 Json AtStartJson(const PossibleDuplicates& found) {
   Json ids = Json::array();
   for (const PossibleDuplicates::Message& message : found.messages) {
@@ -233,19 +258,7 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
                        {"wait_microseconds", HistogramJson(commits.wait_time)}};
   const queue::Store::Stats store = parts_.store->stats();
   totals["store"] = {{"octets_written", store.octets_written}, {"free_octets", store.free_octets}};
-  const entropy::EntropyStats entropy = parts_.entropy->stats();
-  totals["entropy"] = {
-      {"source", entropy.source},
-      {"source_open", entropy.source_open},
-      {"octets_from_source", entropy.octets_from_source},
-      {"octets_from_exchange_file", entropy.octets_from_exchange_file},
-      {"reseeds", entropy.reseeds},
-      {"source_failures", entropy.source_failures},
-      {"exchange_updates", entropy.exchange_updates},
-      {"exchange_failures", entropy.exchange_failures},
-      {"epoch", parts_.entropy->epoch()},
-      {"next_reseed_seconds",
-       entropy.next_reseed.infinite() ? -1 : absl::ToInt64Seconds(entropy.next_reseed - now)}};
+  totals["entropy"] = EntropyJson(*parts_.entropy, now);
   if (parts_.log_stats != nullptr) {
     const logs::AsyncLogger::Stats log = parts_.log_stats();
     totals["log"] = {{"dropped", log.dropped}, {"lost", log.lost}, {"waiting", log.waiting}};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/address.h"
+#include "engine/admin/message_view.h"
 #include "engine/config/message_class.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -22,23 +23,6 @@ constexpr std::pair<std::string_view, uint8_t> kNotifyWords[] = {
     {"failure", queue::kNotifyFailure},
     {"delay", queue::kNotifyDelay},
 };
-
-std::string_view StateOf(const queue::RecoveredMessage& message, uint32_t index) {
-  const auto done =
-      std::lower_bound(message.done_indices.begin(), message.done_indices.end(), index);
-  if (done == message.done_indices.end() || *done != index) return "pending";
-  const auto at = static_cast<size_t>(done - message.done_indices.begin());
-  if (at >= message.done_finals.size()) return "final";
-  switch (message.done_finals[at]) {
-    case queue::Final::kDelivered:
-      return "delivered";
-    case queue::Final::kFailed:
-      return "failed";
-    case queue::Final::kExpired:
-      return "expired";
-  }
-  return "final";
-}
 
 // Reads members; the first that is wrong is told.
 class Fields {
@@ -160,7 +144,7 @@ Json ExportJson(const queue::RecoveredMessage& message) {
   Json recipients = Json::array();
   for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
     const queue::Recipient& recipient = envelope.recipients[i];
-    Json each = {{"address", recipient.address}, {"state", StateOf(message, i)}};
+    Json each = {{"address", recipient.address}, {"state", RecipientState(message, i)}};
     if (!recipient.orcpt.empty()) each["orcpt"] = recipient.orcpt;
     for (const auto& [word, bit] : kNotifyWords) {
       if ((recipient.notify & bit) != 0) each["notify"].push_back(word);

@@ -12,6 +12,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::string_view kPending = "pending";
+
 std::string_view NameOf(JobFacts::State state) {
   switch (state) {
     case JobFacts::State::kActive:
@@ -20,18 +22,6 @@ std::string_view NameOf(JobFacts::State state) {
       return "deferred";
     case JobFacts::State::kHeld:
       return "hold";
-  }
-  return "";
-}
-
-std::string_view NameOf(queue::Final final) {
-  switch (final) {
-    case queue::Final::kDelivered:
-      return "delivered";
-    case queue::Final::kFailed:
-      return "failed";
-    case queue::Final::kExpired:
-      return "expired";
   }
   return "";
 }
@@ -167,22 +157,32 @@ Json ListJson(const MessageView& view, absl::Time now) {
   return json;
 }
 
+std::string_view RecipientState(const queue::RecoveredMessage& message, uint32_t recipient) {
+  const std::vector<uint32_t>& done = message.done_indices;
+  const auto found = std::lower_bound(done.begin(), done.end(), recipient);
+  if (found == done.end() || *found != recipient) return kPending;
+  const auto at = static_cast<size_t>(found - done.begin());
+  if (at >= message.done_finals.size()) return "final";
+  switch (message.done_finals[at]) {
+    case queue::Final::kDelivered:
+      return "delivered";
+    case queue::Final::kFailed:
+      return "failed";
+    case queue::Final::kExpired:
+      return "expired";
+  }
+  return "final";
+}
+
 Json ShowJson(const MessageView& view, absl::Time now) {
   Json json = Common(view, now);
   const queue::RecoveredMessage& message = view.message;
   Json recipients = Json::array();
   for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
-    const auto done = std::lower_bound(message.done_indices.begin(), message.done_indices.end(), i);
-    Json recipient;
-    if (done != message.done_indices.end() && *done == i) {
-      const auto at = static_cast<size_t>(done - message.done_indices.begin());
-      recipient = {{"address", message.envelope.recipients[i].address}};
-      recipient["state"] =
-          at < message.done_finals.size() ? NameOf(message.done_finals[at]) : "final";
-    } else {
-      recipient = RecipientJson(view, i);
-      recipient["state"] = "pending";
-    }
+    const std::string_view state = RecipientState(message, i);
+    Json recipient = state == kPending ? RecipientJson(view, i)
+                                       : Json{{"address", message.envelope.recipients[i].address}};
+    recipient["state"] = state;
     recipients.push_back(std::move(recipient));
   }
   json["recipients"] = std::move(recipients);

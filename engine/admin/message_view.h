@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -22,6 +23,10 @@ struct MessageView {
 
 // "active", "deferred" or "hold": active if any job is, held if all are.
 std::string StateName(const MessageView& view);
+
+// What became of a recipient: "pending", "delivered", "failed", "expired"; "final" where an
+// older release did not write down which.
+std::string_view RecipientState(const queue::RecoveredMessage& message, uint32_t recipient);
 
 // For list: the recipients that are still owed.
 //   queue_name, queue_id, arrival_time, message_size, forced_expire, sender ("MAILER-DAEMON"

@@ -34,6 +34,7 @@ EntropyCore::EntropyCore(EntropyOptions options, const Clock* clock, Random* ran
       source_name_(SourceName::Parse(options_.source)),
       pause_(options_.retry_pause) {
   stats_.source = options_.source;
+  stats_.exchange_file = options_.exchange_file;
 }
 
 void EntropyCore::Mix(std::string_view octets) {
@@ -59,6 +60,7 @@ absl::Status EntropyCore::Start() {
   if (!options_.exchange_file.empty()) {
     exchange_ = std::make_unique<ExchangeFile>(options_.exchange_file);
     if (absl::Status opened = exchange_->Open(); !opened.ok()) return opened;
+    stats_.exchange_file_open = true;
     if (absl::Status updated = UpdateExchangeFile(); !updated.ok()) return updated;
   }
   stats_.next_exchange_update =
@@ -122,6 +124,7 @@ bool EntropyCore::ReadSource() {
   if (octets.ok()) {
     stats_.octets_from_source += octets->size();
     ++stats_.reseeds;
+    stats_.last_reseed = clock_->Mono();
     seeded_.store(true, std::memory_order_release);
     Mix(*octets);
   } else {
@@ -187,6 +190,7 @@ void EntropyCore::ExchangeEvent() {
     if (!done.ok()) ++stats_.exchange_failures;
   }
   if (done.ok()) done = UpdateExchangeFile();
+  stats_.exchange_file_open = exchange_->is_open();
   stats_.next_exchange_update = After(options_.update_period_seconds);
   if (done.ok()) return;
   // Fatal to tlsmgr; here sessions go on and the file is tried again.

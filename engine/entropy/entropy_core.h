@@ -49,8 +49,11 @@ struct EntropyStats {
   uint64_t source_failures = 0;
   uint64_t exchange_updates = 0;
   uint64_t exchange_failures = 0;
+  std::string exchange_file;  // As configured; empty: none.
+  bool exchange_file_open = false;
+  MonoTime last_reseed = MonoTime::Infinite();  // Infinite: there was none yet.
   MonoTime next_reseed;
-  MonoTime next_exchange_update;
+  MonoTime next_exchange_update;  // Infinite without an exchange file.
 };
 
 // The time to the next event: uniform over 256 steps from 0 to the whole period, so that

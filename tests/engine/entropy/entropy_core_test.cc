@@ -151,6 +151,35 @@ TEST_F(EntropyTest, RereadsADeviceAtEachReseed) {
   EXPECT_THAT(logger_.texts(), IsEmpty());
 }
 
+// Each random octet has a time of its own, evenly spread: an outsider who sees one reseed
+// learns nothing about the next but the bounds.
+TEST_F(EntropyTest, SpreadsTheTimesOfReseedsEvenly) {
+  options_.source = "dev:/dev/urandom";
+  options_.octets = 1;
+  std::vector<int64_t> waits;
+  for (int octet = 0; octet <= 255; ++octet) {
+    random_.set(static_cast<uint8_t>(octet));
+    auto core = Started();
+    for (int reseed = 0; reseed < 3; ++reseed) {
+      const int64_t wait = absl::ToInt64Seconds(core->next_due() - clock_.Mono());
+      EXPECT_EQ(wait, options_.reseed_period_seconds * octet / 255);
+      if (reseed == 0) waits.push_back(wait);
+      Reach(core->next_due(), core.get());
+      EXPECT_EQ(core->stats().reseeds, static_cast<uint64_t>(reseed) + 2);
+      EXPECT_EQ(core->stats().last_reseed, clock_.Mono());
+    }
+  }
+  EXPECT_EQ(waits.front(), 0);
+  EXPECT_EQ(waits.back(), 3600);
+  for (size_t i = 1; i < waits.size(); ++i) {
+    const int64_t step = waits[i] - waits[i - 1];
+    EXPECT_TRUE(step == 14 || step == 15) << i << ": " << step;
+  }
+  int64_t sum = 0;
+  for (const int64_t wait : waits) sum += wait;
+  EXPECT_EQ(sum / static_cast<int64_t>(waits.size()), 1799) << "half the period, rounded down";
+}
+
 TEST_F(EntropyTest, DoesNothingBeforeItIsDue) {
   options_.source = "dev:/dev/urandom";
   auto core = Started();
