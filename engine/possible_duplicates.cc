@@ -40,6 +40,8 @@ Message StillOwed(const FlightRecord::Flight& flight,
 std::string BoundByConfiguration(const Settings& settings) {
   const auto sessions = static_cast<uint64_t>(std::max(0, settings.limits.concurrency_limit));
   const auto recipients = static_cast<uint64_t>(std::max(0, settings.limits.recipient_limit));
+  // One whose end is unanswered and the next, or a stream.
+  const uint64_t transactions = std::max<uint64_t>(2, settings.tolerance.window_max);
   const std::string rest =
       "and those whose outcome came in the last moments before (a commit "
       "begins every 5 ms and ends with its sync)";
@@ -50,9 +52,9 @@ std::string BoundByConfiguration(const Settings& settings) {
         rest);
   }
   return fmt::format(
-      "beyond this list at most {} recipients for each next-hop ({} sessions x 2 "
+      "beyond this list at most {} recipients for each next-hop ({} sessions x {} "
       "transactions x {} recipients), {}",
-      sessions * 2 * recipients, sessions, recipients, rest);
+      sessions * transactions * recipients, sessions, transactions, recipients, rest);
 }
 
 }  // namespace

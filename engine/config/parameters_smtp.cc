@@ -156,7 +156,9 @@ ParameterGroup SmtpTimeParameters() {
                "For the reply after the final dot. Shorter means duplicates.",
                "More for relays that scan for minutes before they answer."),
           Time("smtp_rset_timeout", "20s", 's', 1, kDay, MAILRACE_FIELD(smtp.smtp_rset_timeout),
-               "For the reply to RSET.", "Hardly ever."),
+               "For the reply to RSET, and for the first reply on a connection that lay idle: then "
+               "another one is used.",
+               "More for a relay that is slow to answer MAIL."),
           Time("smtp_quit_timeout", "300s", 's', 1, kDay, MAILRACE_FIELD(smtp.smtp_quit_timeout),
                "For the reply to QUIT with smtp_skip_quit_response = no.", "Hardly ever."),
           YesNo("smtp_connection_cache_on_demand", "yes",
@@ -182,12 +184,13 @@ ParameterGroup SmtpTimeParameters() {
               "Let the next message's envelope travel behind the end of the one before, where the "
               "relay offers PIPELINING: a round trip less for each message.",
               "no for a relay that loses its place; most such are found out by themselves."),
-          Integer("smtp_bdat_window", "0", 0, 1000, MAILRACE_FIELD(smtp.smtp_bdat_window),
-                  "Where the relay offers CHUNKING: how many messages may be under way by BDAT on "
-                  "one connection, their ends unanswered. 0: never BDAT, as Postfix.",
-                  "32 for a distant relay, and more if it takes all that it gets: many messages a "
-                  "round trip, of which each may be sent twice if the connection breaks. 1 for "
-                  "BDAT without a stream."),
+          Integer("smtp_bdat_window", "16", 0, 1000, MAILRACE_FIELD(smtp.smtp_bdat_window),
+                  "Where the relay offers CHUNKING and several messages wait: how many at most may "
+                  "be under way by BDAT on one connection, their ends unanswered. How many are, "
+                  "is found out: as many as fit into a round trip. 0: never BDAT, as Postfix.",
+                  "More for a relay that is very far away and takes all that it gets; less where "
+                  "fewer messages may be sent twice when a connection breaks or the host dies: "
+                  "at most so many for each connection."),
           Time("smtp_tolerance_time", "1h", 's', 1, kDay, MAILRACE_FIELD(smtp.smtp_tolerance_time),
                "For how long a relay that lost its place when it was spoken to ahead of its "
                "replies gets one message at a time and no BDAT.",

@@ -37,6 +37,7 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
 
   OutgoingMessage* Next() override;
   void Finished(OutgoingMessage* message) override;
+  bool MoreFollow() const override;
 
   // A pass to begin the next run with.
   void Offer(std::unique_ptr<JobPass> pass) { passes_.push_back(std::move(pass)); }
@@ -135,6 +136,15 @@ OutgoingMessage* Destination::Worker::Next() {
   ++out_;
   if (uses_ > 1) context.stats->sessions_reused.Add();
   return transaction;
+}
+
+// Of what is ready, one for each session: the others take theirs.
+bool Destination::Worker::MoreFollow() const {
+  if (Begun() != nullptr) return true;
+  if (!MayTakeMore()) return false;
+  const queue::NexthopQueue* nexthop =
+      destination_->context_->scheduler->FindNexthop(destination_->nexthop_);
+  return nexthop != nullptr && nexthop->ready() >= destination_->workers_.size();
 }
 
 void Destination::Worker::Finished(OutgoingMessage* message) {

@@ -26,9 +26,10 @@ class ClassTest(EndToEndTest):
     def order_of_senders(self):
         return [record["reverse_path"].partition("@")[2] for record in self.slow.records]
 
-    def with_slow_relay(self, configuration, files=None):
+    def with_slow_relay(self, configuration, files=None, relay=("--without", "CHUNKING")):
         """One session with a relay that needs 20 ms for each reply."""
-        self.slow = self.sink("--reply-delay", "20", "--store", str(self.directory / "store"))
+        self.slow = self.sink("--reply-delay", "20", "--store", str(self.directory / "store"),
+                              *relay)
         self.engine = self.mailrace(f"relayhost = [127.0.0.1]:{self.slow.port}\n"
                                     f"{ONE_SESSION}{configuration}\n", files)
 
@@ -67,6 +68,22 @@ class ClassTest(EndToEndTest):
         times = stats["shards"][0]["microseconds"]
         self.assertEqual(times["queue_urgent"]["count"], 2)
         self.assertLess(times["queue_urgent"]["mean"], times["queue_bulk"]["mean"])
+
+    def test_in_a_stream_it_waits_for_what_is_under_way_and_no_more(self):
+        settings = ("default_message_class = bulk\n"
+                    "submission_class_maps = inline:{ reset@shop.example=urgent }\n")
+        self.with_slow_relay(settings + "defer_transports = smtp", relay=())
+        blast = self.blast(self.engine.port, "--messages", CAMPAIGN, "--run", "campaign",
+                           "--connections", "4", "--size", "500")
+        self.assertEqual(blast.wait(), 0, blast.output)
+        self.engine.submit(message("reset"), sender="reset@shop.example")
+        self.engine.configure(f"relayhost = [127.0.0.1]:{self.slow.port}\n"
+                              f"{ONE_SESSION}{settings}")
+        self.engine.program.process.send_signal(signal.SIGHUP)
+        self.engine.wait_until_empty()
+        # At most so many were taken before all of the queue was back in memory.
+        self.assertLessEqual(self.ids().index("reset"), 16 + 3)
+        self.assertEqual(len(set(self.ids())), CAMPAIGN + 1)
 
     def test_by_sender_and_by_domain(self):
         self.with_slow_relay("default_message_class = bulk\n"

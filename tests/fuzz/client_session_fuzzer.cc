@@ -153,7 +153,13 @@ class Session {
     tolerance->Learn(Step::kMail, {250, {"2.1.0 ok"}});
     tolerance->Learn(Step::kRcpt, {250, {"2.1.5 ok"}});
     tolerance->Learn(Step::kEndOfData, {250, {"2.0.0 ok"}});
-    for (int i = 0; i < 8; ++i) tolerance->Answered(true);
+    tolerance->KnowsBdat();
+    MonoTime now;
+    for (int i = 0; i < 16; ++i) {
+      const MonoTime said = now;
+      now = now + absl::Nanoseconds(1);
+      tolerance->AnsweredInStream(tolerance->window(now), said, now);
+    }
     return tolerance;
   }
 

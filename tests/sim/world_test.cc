@@ -43,6 +43,7 @@ TEST_P(SimWorldSeeds, NothingIsLostRepeatedUnexplainedOrStuck) {
   EXPECT_GT(sum.removed, 0u);
   EXPECT_GT(sum.smuggled, 0u);
   EXPECT_GT(sum.handshakes, 0u);
+  EXPECT_GT(sum.chunks, 0u);
   EXPECT_GT(sum.refused, 0u);
 }
 

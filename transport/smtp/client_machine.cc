@@ -22,9 +22,8 @@ std::deque<ClientTransaction>::iterator ClientMachine::Current() {
 bool ClientMachine::can_take() const {
   if (broken_ || ending_) return false;
   if (transactions_.empty()) return true;
-  const ClientTransactionOptions& before = transactions_.back().options();
-  if (!ahead_.cross_message || before.chunking != ahead_.chunking) return false;
-  if (ahead_.chunking && ahead_.window > 0) {
+  if (!ahead_.cross_message) return false;
+  if (transactions_.back().options().streamed) {
     return transactions_.back().end_written() && transactions_.size() < ahead_.window &&
            unanswered_commands_ < kStreamCommandsMax;
   }
@@ -33,17 +32,19 @@ bool ClientMachine::can_take() const {
          transactions_.front().expected_step() == Step::kEndOfData;
 }
 
-void ClientMachine::Take(OutgoingMessage* message) {
+void ClientMachine::Take(OutgoingMessage* message, bool more_follow) {
+  const ClientTransactionOptions before =
+      transactions_.empty() ? ClientTransactionOptions() : transactions_.back().options();
   ClientTransactionOptions options;
   options.pipelining = options_.pipelining;
-  options.chunking = ahead_.chunking;
-  options.streamed = ahead_.chunking && ahead_.window > 0;
+  options.chunking = before.streamed || (ahead_.chunking && more_follow);
+  options.streamed = options.chunking && ahead_.window > 0;
   options.tolerance = options_.tolerance;
   options.session_used_before = options_.session_used_before;
   options.behind_end_of_data = !transactions_.empty();
   // A refused BDAT leaves it open what the server has (RFC 3030 2), and what follows in a
   // stream must not fall to the recipients of the message before.
-  options.reset_before = options_.reset_before || (options.behind_end_of_data && options.chunking);
+  options.reset_before = options_.reset_before || before.chunking;
   transactions_.emplace_back(message, capabilities_, options);
   // A message that was refused unsaid has used nothing.
   if (!transactions_.back().over()) {
@@ -92,7 +93,7 @@ bool ClientMachine::expects_reply() const {
 
 Step ClientMachine::expected_step() const { return Current()->expected_step(); }
 
-std::optional<Failure> ClientMachine::Answer(Reply reply) {
+std::optional<Failure> ClientMachine::Answer(Reply reply, MonoTime now) {
   const auto current = Current();
   const bool ahead = &*current != &transactions_.back() && transactions_.back().said();
   const bool end = current->expected_step() == Step::kEndOfData;
@@ -105,9 +106,7 @@ std::optional<Failure> ClientMachine::Answer(Reply reply) {
   NoteRunAhead();
   std::optional<Failure> failure = current->Answer(std::move(reply));
   if (failure) return EndWhenAnswered(*std::move(failure));
-  if (options_.tolerance != nullptr && end && !current->out_of_step()) {
-    options_.tolerance->Answered(ahead);
-  }
+  if (end && !current->out_of_step()) Teach(*current, ahead, now);
   if (!expects_reply()) {
     unanswered_octets_ = 0;
     if (ending_) {
@@ -116,6 +115,18 @@ std::optional<Failure> ClientMachine::Answer(Reply reply) {
     }
   }
   return std::nullopt;
+}
+
+void ClientMachine::Teach(const ClientTransaction& transaction, bool ahead, MonoTime now) {
+  Tolerance* const tolerance = options_.tolerance;
+  if (tolerance == nullptr) return;
+  tolerance->Answered(ahead);
+  if (!transaction.taken_by_bdat()) return;
+  if (transaction.options().streamed) {
+    tolerance->AnsweredInStream(transaction.under_way(), transaction.end_said(), now);
+  } else {
+    tolerance->KnowsBdat();
+  }
 }
 
 // A stream has more to tell: what was said behind the trouble is answered all the same, and

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "transport/smtp/capabilities.h"
 #include "transport/smtp/client_transaction.h"
 #include "transport/smtp/tolerance.h"
@@ -30,7 +31,7 @@ struct ClientMachineOptions {
 // better.
 struct RunAhead {
   bool cross_message = false;  // The next MAIL may follow an unanswered end of data.
-  bool chunking = false;       // BDAT instead of DATA. REQUIRES: pipelining.
+  bool chunking = false;       // BDAT where more mail follows. REQUIRES: pipelining.
   size_t window = 0;           // With chunking: transactions that may be streamed; 0: none.
 };
 
@@ -51,7 +52,9 @@ class ClientMachine {
   void set_run_ahead(RunAhead ahead) { ahead_ = ahead; }
   // Another message may be taken now.
   bool can_take() const;
-  void Take(OutgoingMessage* message);
+  // `more_follow`: more messages are there to be taken behind it, so that it may be worth BDAT.
+  // What is behind a streamed one is streamed.
+  void Take(OutgoingMessage* message, bool more_follow);
   // The next message whose results are all set, in the order of Take; or null.
   OutgoingMessage* TakeFinished();
 
@@ -62,8 +65,10 @@ class ClientMachine {
   // The last one taken says BDAT. REQUIRES: !idle().
   bool chunking() const { return transactions_.back().options().chunking; }
   // Gives the next chunk of `transaction`, which wants content, to the wire.
-  void WriteChunk(ClientTransaction* transaction, std::string_view octets, bool last, Buffer* out) {
+  void WriteChunk(ClientTransaction* transaction, std::string_view octets, bool last, MonoTime now,
+                  Buffer* out) {
     transaction->WriteChunk(octets, last, out);
+    if (last) transaction->NoteEndSaid(now, transactions_.size());
     ++unanswered_commands_;
   }
 
@@ -72,7 +77,7 @@ class ClientMachine {
   // What is written next. REQUIRES: under_way().
   Step next_step() const { return Current()->next_step(); }
   // Takes a reply. What it returns ends the session: only TakeFinished may follow.
-  std::optional<Failure> Answer(Reply reply);
+  std::optional<Failure> Answer(Reply reply, MonoTime now);
   // A refusal that came before the content was all sent. The session is over.
   void AnswerEarly(Reply reply);
   // The session is over at failure.step: whom that concerns gets it, the others stay
@@ -100,6 +105,8 @@ class ClientMachine {
   std::deque<ClientTransaction>::iterator Current();
   std::optional<Failure> EndWhenAnswered(Failure failure);
   void NoteRunAhead();
+  // The end of `transaction` was answered as it should be.
+  void Teach(const ClientTransaction& transaction, bool ahead, MonoTime now);
   void AbandonRest();
 
   const Capabilities* const capabilities_;

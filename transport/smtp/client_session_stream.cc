@@ -25,7 +25,7 @@ Task<std::optional<Failure>> ClientSession::AdvanceStream(ClientMachine* machine
     const ReplyParser::State state = ParseInput();
     if (state == ReplyParser::State::kComplete) {
       heard_ = true;
-      co_return machine->Answer(parser_.TakeReply());
+      co_return machine->Answer(parser_.TakeReply(), loop_->clock().Mono());
     }
     if (state == ReplyParser::State::kProtocolError) {
       co_return machine->Break(
@@ -54,7 +54,7 @@ Task<std::optional<Failure>> ClientSession::AdvanceStream(ClientMachine* machine
       co_await ReadReply(step, closing ? kLastWordsWait : TimeoutOf(step));
   if (failure) co_return machine->Break(*std::move(failure));
   heard_ = true;
-  co_return machine->Answer(std::exchange(reply_, Reply()));
+  co_return machine->Answer(std::exchange(reply_, Reply()), loop_->clock().Mono());
 }
 
 // One chunk. It travels with what comes before and behind it, as far as that fits in a block.
@@ -72,7 +72,7 @@ Task<std::optional<Failure>> ClientSession::WriteChunk(ClientMachine* machine) {
   }
   const bool last = chunks_->last();
   if (last) chunks_.reset();
-  machine->WriteChunk(transaction, chunk_.view(), last, &stream_->output());
+  machine->WriteChunk(transaction, chunk_.view(), last, loop_->clock().Mono(), &stream_->output());
   if (stream_->output().size() < kBlockOctets) co_return std::nullopt;
   std::optional<Failure> failure = co_await FlushStream(machine);
   co_return failure;
@@ -92,7 +92,8 @@ Task<std::optional<Failure>> ClientSession::EndStream(ClientMachine* machine, Fa
     const std::optional<Failure> over =
         co_await ReadReply(machine->expected_step(), kLastWordsWait);
     if (over) break;
-    std::optional<Failure> ended = machine->Answer(std::exchange(reply_, Reply()));
+    std::optional<Failure> ended =
+        machine->Answer(std::exchange(reply_, Reply()), loop_->clock().Mono());
     if (ended) co_return ended;
   }
   co_return machine->Break(std::move(failure));

@@ -1,4 +1,5 @@
 // ClientSession::RunTransactions: drives a ClientMachine over the stream.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,7 +28,10 @@ bool IsRefusal(const std::optional<Reply>& reply) {
 absl::Duration ClientSession::TimeoutOf(Step step) const {
   switch (step) {
     case Step::kMail:
-      return options_.timeouts.mail;
+      // What lay idle may be gone without a word. Nothing is lost by asking on another
+      // connection, where a slow server has all its time.
+      return used_before_ && !heard_ ? std::min(options_.timeouts.rset, options_.timeouts.mail)
+                                     : options_.timeouts.mail;
     case Step::kRcpt:
       return options_.timeouts.rcpt;
     case Step::kData:
@@ -47,7 +51,8 @@ bool ClientSession::mails_used_up(const ClientMachine& machine) const {
 
 void ClientSession::TakeNext(ClientMachine* machine, TransactionSource* source) {
   if (!machine->can_take() || mails_used_up(*machine)) return;
-  if (OutgoingMessage* const message = source->Next()) machine->Take(message);
+  OutgoingMessage* const message = source->Next();
+  if (message != nullptr) machine->Take(message, source->MoreFollow());
 }
 
 void ClientSession::UpdateRunAhead(ClientMachine* machine) {
@@ -56,10 +61,10 @@ void ClientSession::UpdateRunAhead(ClientMachine* machine) {
   RunAhead ahead;
   const bool pipelining = capabilities_.pipelining && manner_ != Tolerance::Manner::kLockStep;
   ahead.cross_message = pipelining && tolerance.cross_message(now);
-  ahead.chunking = pipelining && capabilities_.chunking && tolerance.chunking(now);
   // A session that lay idle may be over without our knowing: a message whose end is sent into
   // it would be uncertain. So its first transaction waits for a reply.
-  if (heard_ && ahead.cross_message) ahead.window = tolerance.window();
+  ahead.chunking = heard_ && pipelining && capabilities_.chunking && tolerance.chunking(now);
+  if (ahead.chunking) ahead.window = tolerance.window(now);
   machine->set_run_ahead(ahead);
 }
 
@@ -144,10 +149,12 @@ Task<std::optional<Failure>> ClientSession::Advance(ClientMachine* machine,
   }
   if (!failure) failure = co_await ReadReply(step, TimeoutOf(step));
   if (failure) {
+    const bool silent = failure->kind == Failure::Kind::kTimeout && step == Step::kMail;
+    failure->stale_session = silent && used_before_ && !heard_;
     co_return machine->Break(*std::move(failure));
   }
   heard_ = true;
-  co_return machine->Answer(std::exchange(reply_, Reply()));
+  co_return machine->Answer(std::exchange(reply_, Reply()), loop_->clock().Mono());
 }
 
 Task<std::optional<Failure>> ClientSession::SendContent(ClientMachine* machine,

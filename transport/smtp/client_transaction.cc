@@ -402,7 +402,7 @@ void ClientTransaction::Break(const Failure& failure) {
     SetRest(Result::kUncertain, Step::kEndOfData);
     return;
   }
-  const bool before_use = !said() || failure.step == Step::kRset ||
+  const bool before_use = !said() || failure.stale_session || failure.step == Step::kRset ||
                           (failure.step == Step::kMail && options_.session_used_before &&
                            failure.kind == Failure::Kind::kLost);
   if (before_use) {

@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "transport/smtp/capabilities.h"
 #include "transport/smtp/tolerance.h"
 #include "transport/smtp/transaction.h"
@@ -57,6 +58,16 @@ class ClientTransaction {
     return mail_accepted_ && !(options_.chunking ? end_accepted_ : end_answered_);
   }
   const ClientTransactionOptions& options() const { return options_; }
+  // With chunking: when its last chunk went out, and as the how manieth that the session had
+  // unanswered then.
+  MonoTime end_said() const { return end_said_; }
+  size_t under_way() const { return under_way_; }
+  void NoteEndSaid(MonoTime now, size_t under_way) {
+    end_said_ = now;
+    under_way_ = under_way;
+  }
+  // The server took the content by BDAT.
+  bool taken_by_bdat() const { return options_.chunking && end_accepted_; }
   // All of it was written, its end included.
   bool end_written() const { return written_.step == kEnd; }
 
@@ -160,6 +171,8 @@ class ClientTransaction {
   Position last_chunk_{kEnd, 0};      // Until it is written: nowhere.
   bool content_ended_early_ = false;  // A chunk was refused, or the content given up.
   bool end_accepted_ = false;
+  MonoTime end_said_;
+  size_t under_way_ = 0;
   bool out_of_step_ = false;
   bool over_ = false;
 };

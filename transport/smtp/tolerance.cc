@@ -42,8 +42,8 @@ Tolerance::Manner Tolerance::manner(MonoTime now) {
 }
 
 void Tolerance::StartAgain() {
-  window_ = 0;
-  answered_in_window_ = 0;
+  knows_bdat_ = false;
+  stream_window_.StartAgain();
   answered_ahead_ = 0;
   learned_ = {};
 }
@@ -63,17 +63,6 @@ bool Tolerance::Fits(Step step, const Reply& reply) const {
   // The end of content may be answered in many words, but not in those of another command.
   if (step == Step::kEndOfData) return kind != kinds_[0] && kind != kinds_[1];
   return kind == kinds_[index];
-}
-
-void Tolerance::Answered(bool ahead) {
-  if (ahead) ++answered_ahead_;
-  if (manner_ != Manner::kAhead || options_.window_max == 0) return;
-  const bool apart = learned_[0] && learned_[1] && learned_[2] && !kinds_[0].empty() &&
-                     !kinds_[1].empty() && kinds_[0] != kinds_[1] && kinds_[2] != kinds_[0] &&
-                     kinds_[2] != kinds_[1];
-  if (!apart || ++answered_in_window_ < window_) return;
-  answered_in_window_ = 0;
-  window_ = std::min(std::max<size_t>(2, window_ * 2), options_.window_max);
 }
 
 void Tolerance::LostItsPlace(std::string_view what, Manner spoken, MonoTime now) {

@@ -7,7 +7,9 @@
 // command too early, and the last of them as the acceptance of a message that it never was
 // (reliability.md P-06, P-07). So messages are streamed only to a server whose replies to
 // MAIL, RCPT and the end of content can be told apart, learned while nothing was streamed,
-// and each reply in a stream has to be of its command's kind.
+// and each reply in a stream has to be of its command's kind. The first BDAT waits for the
+// replies to its envelope: to who offers CHUNKING and does not know it, the content would be
+// commands.
 //
 // One a server, shared by the sessions with it; lives on one shard. Pure.
 #pragma once
@@ -23,13 +25,15 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "transport/smtp/reply.h"
+#include "transport/smtp/stream_window.h"
 #include "transport/smtp/transaction.h"
 
 namespace mailrace::transport::smtp {
 
 struct ToleranceOptions {
-  // Messages whose end may be unanswered at a time on one session: smtp_bdat_window. 0: DATA.
-  size_t window_max = 32;
+  // Messages whose end may be unanswered at a time on one session, at most: smtp_bdat_window.
+  // 0: DATA.
+  size_t window_max = 16;
   // [end of message n][MAIL n+1] in one group: smtp_cross_message_pipelining.
   bool cross_message = true;
   // For how long a server that lost its place is spoken to with care: smtp_tolerance_time.
@@ -45,15 +49,19 @@ class Tolerance {
     kLockStep,  // Not even PIPELINING.
   };
 
-  explicit Tolerance(ToleranceOptions options = {}) : options_(options) {}
+  explicit Tolerance(ToleranceOptions options = {})
+      : options_(options), stream_window_(options.window_max) {}
 
   Manner manner(MonoTime now);
   bool cross_message(MonoTime now) {
     return options_.cross_message && manner(now) == Manner::kAhead;
   }
-  bool chunking(MonoTime now) { return options_.window_max > 0 && manner(now) == Manner::kAhead; }
+  // BDAT may be said for what more mail follows.
+  bool chunking(MonoTime now) {
+    return options_.window_max > 0 && cross_message(now) && tells_apart();
+  }
   // Messages that may be under way at once in a stream; 0: none may be streamed (yet).
-  size_t window() const { return window_; }
+  size_t window(MonoTime now) { return chunking(now) && knows_bdat_ ? stream_window_.Now(now) : 0; }
 
   // A positive reply while nothing was streamed: how this server answers `step` (kMail, kRcpt,
   // kEndOfData).
@@ -63,7 +71,15 @@ class Tolerance {
 
   // A whole message was answered as it should be. `ahead`: something had been said behind it
   // before it was.
-  void Answered(bool ahead);
+  void Answered(bool ahead) {
+    if (ahead) ++answered_ahead_;
+  }
+  // A message was accepted by BDAT, that waited for the replies to its envelope.
+  void KnowsBdat() { knows_bdat_ = true; }
+  // A streamed message was accepted; as StreamWindow::Answered.
+  void AnsweredInStream(size_t under_way, MonoTime said, MonoTime now) {
+    stream_window_.Answered(under_way, said, now);
+  }
 
   // The server lost its place, or refused to be spoken to in this manner, `spoken`.
   void LostItsPlace(std::string_view what, Manner spoken, MonoTime now);
@@ -82,12 +98,17 @@ class Tolerance {
   // The part of a reply's text that stays the same from message to message.
   static std::string Kind(const Reply& reply);
   void StartAgain();
+  // Positive replies to MAIL, RCPT and the end of content differ in kind.
+  bool tells_apart() const {
+    return learned_[0] && learned_[1] && learned_[2] && !kinds_[0].empty() && !kinds_[1].empty() &&
+           kinds_[0] != kinds_[1] && kinds_[2] != kinds_[0] && kinds_[2] != kinds_[1];
+  }
 
   const ToleranceOptions options_;
   Manner manner_ = Manner::kAhead;
   MonoTime until_;  // Of a manner other than kAhead.
-  size_t window_ = 0;
-  size_t answered_in_window_ = 0;
+  bool knows_bdat_ = false;
+  StreamWindow stream_window_;
   uint64_t answered_ahead_ = 0;       // Since the last trouble.
   std::array<std::string, 3> kinds_;  // Of replies to MAIL, RCPT and the end of content.
   std::array<bool, 3> learned_{};

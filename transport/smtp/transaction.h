@@ -118,6 +118,9 @@ class TransactionSource {
   // The next message for exactly this session, or null when none is ready now. The
   // session may ask while an earlier one's end of data is still unanswered.
   virtual OutgoingMessage* Next() = 0;
+  // Another may follow at once, as far as is known. The last one and one alone are not worth
+  // a stream.
+  virtual bool MoreFollow() const { return false; }
   // All results of `message` are set; the session has forgotten it. In the order of Next().
   virtual void Finished(OutgoingMessage* message) = 0;
 };

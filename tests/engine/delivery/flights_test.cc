@@ -217,7 +217,12 @@ TEST(PossibleDuplicatesTest, AListThatMayBeOldSaysWhatBoundsIt) {
   EXPECT_FALSE(found.exact);
   ASSERT_THAT(found.doubt, SizeIs(2));
   EXPECT_THAT(found.doubt[0], HasSubstr("started anew"));
-  EXPECT_THAT(found.doubt[1], HasSubstr("at most 1000 recipients for each next-hop"));
+  EXPECT_THAT(found.doubt[1],
+              HasSubstr("at most 8000 recipients for each next-hop (10 sessions x 16 "
+                        "transactions x 50 recipients)"));
+  settings.tolerance.window_max = 0;
+  EXPECT_THAT(FindPossibleDuplicates(earlier, &store, settings).doubt[1],
+              HasSubstr("at most 1000 recipients for each next-hop"));
   settings.limits.concurrency_limit = 0;
   EXPECT_THAT(FindPossibleDuplicates(earlier, &store, settings).doubt[1],
               HasSubstr("sets no limit"));

@@ -1,5 +1,7 @@
 // Messages streamed by BDAT to a relay that offers CHUNKING (RFC 3030), and what is learned of
 // one that cannot stand it.
+#include <algorithm>
+
 #include "tests/engine/delivery/delivery_fixture.h"
 
 namespace mailrace::engine {
@@ -34,17 +36,28 @@ class Streaming : public DeliveryFixture {
   void SubmitMany(int n) {
     for (int i = 0; i < n; ++i) Submit(To({"a@example.com"}));
   }
+  // Behind those that it takes to know the relay, and before others: by BDAT.
+  void SubmitAmidst(const std::string& content) {
+    SubmitMany(4);
+    Submit(To({"a@example.com"}), content);
+    SubmitMany(4);
+  }
+  int64_t Arrived(const std::string& content) const {
+    return std::count_if(book_.deliveries.begin(), book_.deliveries.end(),
+                         [&](const auto& delivery) { return delivery.content == content; });
+  }
 
   sim::SimRelay::Script then_;  // Behind the greeting.
 };
 
 TEST_F(Streaming, ContentGoesByBdatAsItIs) {
   StartWithChunking();
-  Submit(To({"a@example.com"}), "Subject: x\r\n\r\n.\r\n..dots\r\n");
+  const std::string content = "Subject: x\r\n\r\n.\r\n..dots\r\n";
+  SubmitAmidst(content);
   host_->RunFor(absl::Seconds(5));
-  ASSERT_EQ(delivered(), 1u);
-  EXPECT_EQ(book_.deliveries[0].content, "Subject: x\r\n\r\n.\r\n..dots\r\n");
-  EXPECT_EQ(book_.chunks, 1u);
+  ASSERT_EQ(delivered(), 9u);
+  EXPECT_EQ(Arrived(content), 1);
+  EXPECT_GE(book_.chunks, 5u);
   EXPECT_THAT(book_.violations, IsEmpty());
 }
 
@@ -52,11 +65,21 @@ TEST_F(Streaming, ALargeMessageGoesInChunks) {
   StartWithChunking();
   std::string content = "Subject: x\r\n\r\n";
   while (content.size() < 1'000'000) content += std::string(70, '.') + "\r\n";
-  Submit(To({"a@example.com"}), content);
+  SubmitAmidst(content);
   host_->RunFor(absl::Seconds(5));
-  ASSERT_EQ(delivered(), 1u);
-  EXPECT_EQ(book_.deliveries[0].content, content);
-  EXPECT_GT(book_.chunks, 10u);
+  ASSERT_EQ(delivered(), 9u);
+  EXPECT_EQ(Arrived(content), 1);
+  EXPECT_GT(book_.chunks, 15u);
+}
+
+TEST_F(Streaming, AMessageAloneGoesByData) {
+  StartWithChunking();
+  for (int i = 0; i < 10; ++i) {
+    SubmitMany(1);
+    host_->RunFor(absl::Seconds(5));
+  }
+  EXPECT_EQ(delivered(), 10u);
+  EXPECT_EQ(book_.chunks, 0u);
 }
 
 TEST_F(Streaming, EveryMessageOfAStreamArrivesOnce) {
@@ -64,7 +87,8 @@ TEST_F(Streaming, EveryMessageOfAStreamArrivesOnce) {
   SubmitMany(500);
   host_->RunFor(absl::Seconds(20));
   EXPECT_EQ(delivered(), 500u);
-  EXPECT_EQ(book_.chunks, 500u);
+  // The first two by DATA, the last perhaps.
+  EXPECT_GE(book_.chunks, 497u);
   EXPECT_EQ(host_->network().connects(), 1u);
   EXPECT_THAT(book_.violations, IsEmpty());
   EXPECT_EQ(Queued(), 0u);
@@ -104,35 +128,38 @@ TEST_F(Streaming, WhatWasLearnedIsForgottenInTime) {
   settings_.tolerance.memory = absl::Minutes(10);
   StartWithChunking();
   bool said = false;
-  then_ = [&said](Step step, std::string_view) -> std::optional<Act> {
-    if (step != Step::kEndOfData || std::exchange(said, true)) return std::nullopt;
+  then_ = [this, &said](Step step, std::string_view) -> std::optional<Act> {
+    if (step != Step::kEndOfData || book_.chunks == 0 || std::exchange(said, true)) {
+      return std::nullopt;
+    }
     return Act{Act::Kind::kReply, "502 5.5.1 BDAT unknown"};
   };
-  SubmitMany(1);
+  SubmitMany(5);
   host_->RunFor(absl::Seconds(10));
-  EXPECT_EQ(delivered(), 1u);
+  EXPECT_EQ(delivered(), 5u);
   EXPECT_EQ(book_.chunks, 1u);  // The refused one.
-  SubmitMany(1);
+  SubmitMany(5);
   host_->RunFor(absl::Seconds(10));
   EXPECT_EQ(book_.chunks, 1u);
   host_->RunFor(absl::Minutes(10));
-  SubmitMany(1);
+  SubmitMany(5);
   host_->RunFor(absl::Seconds(10));
-  EXPECT_EQ(delivered(), 3u);
-  EXPECT_EQ(book_.chunks, 2u);
+  EXPECT_EQ(delivered(), 15u);
+  EXPECT_GT(book_.chunks, 1u);
 }
 
 TEST_F(Streaming, ARelayThatDropsAStreamCostsNoMoreThanItsWindow) {
   StartWithChunking();
   int mails = 0;
   then_ = [&mails](Step step, std::string_view) -> std::optional<Act> {
-    if (step != Step::kMail || ++mails != 4) return std::nullopt;
+    if (step != Step::kMail || ++mails != 12) return std::nullopt;
     return Act{Act::Kind::kDrop};
   };
   SubmitMany(40);
   host_->RunFor(absl::Seconds(30));
   const uint64_t uncertain = stats().uncertain.value();
-  EXPECT_LE(uncertain, 4u);
+  EXPECT_GE(uncertain, 1u);
+  EXPECT_LE(uncertain, settings_.tolerance.window_max);
   EXPECT_EQ(delivered() + uncertain, 40u);
   EXPECT_THAT(Logged("for 1h it gets one message at a time"), SizeIs(1));
   EXPECT_THAT(Logged("status=deferred"), Each(HasSubstr("message may be sent more than once")));

@@ -27,11 +27,12 @@ void PrintFacts(const WorldFacts& facts, uint64_t seeds) {
       "{{\"seeds\":{},\"messages\":{},\"recipients\":{},\"refused\":{},\"deliveries\":{},"
       "\"notices\":{},\"crashes\":{},\"stops\":{},\"sync_failures\":{},\"full_disks\":{},"
       "\"clock_jumps\":{},\"reloads\":{},\"removed\":{},\"smuggled\":{},\"handshakes\":{},"
+      "\"chunks\":{},"
       "\"uncertain\":{},"
       "\"duplicates\":{},\"crash_bound\":{},\"crash_owed\":{},\"lost\":{}}}\n",
       seeds, facts.messages, facts.recipients, facts.refused, facts.deliveries, facts.notices,
       facts.crashes, facts.stops, facts.sync_failures, facts.full_disks, facts.clock_jumps,
-      facts.reloads, facts.removed, facts.smuggled, facts.handshakes, facts.uncertain,
+      facts.reloads, facts.removed, facts.smuggled, facts.handshakes, facts.chunks, facts.uncertain,
       facts.duplicates, facts.crash_bound, facts.crash_owed, facts.lost);
   std::fflush(stdout);
 }

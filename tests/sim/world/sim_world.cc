@@ -45,6 +45,7 @@ void WorldFacts::Add(const WorldFacts& other) {
   removed += other.removed;
   smuggled += other.smuggled;
   handshakes += other.handshakes;
+  chunks += other.chunks;
   uncertain += other.uncertain;
   duplicates += other.duplicates;
   crash_bound += other.crash_bound;
@@ -106,6 +107,10 @@ void SimWorld::StartHost() {
   });
   host_->committer().OnDoubtful([this](DiskModel::Group group) { ledger_.Doubtful(group); });
   if (with_tls_) host_->relay().set_tls(RelayTlsContext());
+  if (with_chunking_) {
+    host_->relay().set_keywords(
+        {"PIPELINING", "CHUNKING", "8BITMIME", "SIZE", "DSN", "ENHANCEDSTATUSCODES", "SMTPUTF8"});
+  }
   host_->relay().set_site_script(
       [this](const SocketAddress& site, RelayStep step, std::string_view argument) {
         return Misbehave(site, step, argument);
@@ -305,6 +310,7 @@ std::vector<std::string> SimWorld::Run() {
   facts_.crash_owed = ledger_.explained_at_crashes();
   facts_.lost = ledger_.lost();
   facts_.handshakes = book_.handshakes;
+  facts_.chunks = book_.chunks;
   for (const auto& [to, times] : book_.delivered_to) {
     if (!to.starts_with("s.")) facts_.duplicates += times - 1;
   }

@@ -52,6 +52,7 @@ struct WorldFacts {
   size_t removed = 0;  // By the operator.
   size_t smuggled = 0;
   size_t handshakes = 0;   // TLS, begun by relays.
+  size_t chunks = 0;       // BDAT commands.
   size_t uncertain = 0;    // Logged as perhaps delivered twice.
   size_t duplicates = 0;   // Deliveries beyond the first.
   size_t crash_bound = 0;  // K: what the engine knew at its crashes.
@@ -141,6 +142,7 @@ class SimWorld {
   int shards_ = 1;
   bool by_smtp_ = false;
   bool with_tls_ = false;
+  bool with_chunking_ = false;
   int relay_fault_percent_ = 0;
   int read_failure_percent_ = 0;
   int name_failure_percent_ = 0;

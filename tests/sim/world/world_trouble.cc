@@ -65,6 +65,13 @@ void SimWorld::DrawCharacter() {
   limits_.sessions_most = 2 * static_cast<size_t>(shards_ * settings_->limits.concurrency_limit);
   limits_.memory_octets_most = settings_->memory_octets_max;
   limits_.message_octets_most = 100'000;
+  if (Chance(50)) with_chunking_ = true;
+  // Few sessions have many messages each, which is what a stream is for.
+  if (with_chunking_ && Chance(60)) {
+    settings_->limits.concurrency_limit = 1 + static_cast<int>(random_.Below(2));
+    limits_.sessions_most = 2 * static_cast<size_t>(shards_ * settings_->limits.concurrency_limit);
+  }
+  if (Chance(30)) settings_->tolerance.window_max = 1 + random_.Below(40);
   DrawNatures();
 }
 

@@ -24,6 +24,12 @@ using Result = OutgoingRecipient::Result;
 
 constexpr char kPipelining[] = "250-server.example\r\n250 PIPELINING\r\n";
 
+std::string Lines(size_t octets) {
+  std::string content;
+  while (content.size() < octets) content += fmt::format(".line {}\r\n", content.size());
+  return content;
+}
+
 class ClientSessionTest : public testing::Test {
  protected:
   ClientSessionTest() : loop_(&clock_), scope_(&loop_), pair_(MakeMemoryPair(&loop_)) {
@@ -93,6 +99,18 @@ class ClientSessionTest : public testing::Test {
     EXPECT_THAT(Heard(), testing::StartsWith("MAIL FROM:<a@example.org>\r\n"));
     return message;
   }
+  // The server says this in the middle of a large content, and hangs up.
+  const FakeMessage* RefuseInTheContent(std::string_view reply) {
+    pair_.server.wire->capacity = 1000;
+    const FakeMessage* const message = StartContent(Lines(300'000));
+    Go();
+    pair_.client.wire->octets += reply;
+    pair_.server.wire->reader_gone = true;
+    pair_.server.wire->writer->Progress();
+    RunUntilQuiet(&loop_);
+    EXPECT_FALSE(running_);
+    return message;
+  }
   void Go() { Say("250 ok\r\n250 ok\r\n354 go\r\n"); }
 
   static Task<void> Wait(ClientSessionTest* self, MonoTime deadline) {
@@ -117,12 +135,6 @@ class ClientSessionTest : public testing::Test {
   bool waiting_ = false;
   bool usable_ = false;
 };
-
-std::string Lines(size_t octets) {
-  std::string content;
-  while (content.size() < octets) content += fmt::format(".line {}\r\n", content.size());
-  return content;
-}
 
 std::string Stuffed(std::string_view content) {
   std::string out;
@@ -214,6 +226,30 @@ TEST_F(ClientSessionTest, ARefusalThatCameBeforeTheConnectionBrokeIsRead) {
   EXPECT_EQ(message->recipients[0].result, Result::kRefused);
   EXPECT_EQ(message->recipients[0].step, Step::kBody);
   EXPECT_EQ(message->recipients[0].reply->code, 552);
+}
+
+// 5.2, body: what the server said while it still got content, before it hung up, is its word
+// on the message.
+TEST_F(ClientSessionTest, A421InTheContentDefers) {
+  const FakeMessage* const message = RefuseInTheContent("421 4.3.2 going down\r\n");
+  EXPECT_EQ(message->recipients[0].result, Result::kRefused);
+  EXPECT_EQ(message->recipients[0].step, Step::kBody);
+  EXPECT_TRUE(message->recipients[0].reply->transient());
+  EXPECT_EQ(failure_->reply->code, 421);
+}
+
+TEST_F(ClientSessionTest, ATransientRefusalInTheContentDefers) {
+  const FakeMessage* const message = RefuseInTheContent("452 4.3.1 no room\r\n");
+  EXPECT_EQ(message->recipients[0].result, Result::kRefused);
+  EXPECT_EQ(message->recipients[0].step, Step::kBody);
+  EXPECT_TRUE(message->recipients[0].reply->transient());
+}
+
+TEST_F(ClientSessionTest, APermanentRefusalInTheContentRefuses) {
+  const FakeMessage* const message = RefuseInTheContent("554 5.6.0 not this\r\n");
+  EXPECT_EQ(message->recipients[0].result, Result::kRefused);
+  EXPECT_EQ(message->recipients[0].step, Step::kBody);
+  EXPECT_TRUE(message->recipients[0].reply->permanent());
 }
 
 TEST_F(ClientSessionTest, ASuccessThatCameBeforeTheContentWasSentIsNone) {

@@ -112,6 +112,8 @@ void ParseOptions(std::string_view words, Script* script) {
       script->bdat_allowed = false;
     } else if (const auto trusted = ValueOf(word, "trusted")) {
       script->trusted = std::stoul(*trusted);
+    } else if (word == "lone") {
+      script->lone = true;
     } else if (word == "whole") {
       script->every_split = false;
     } else {
@@ -148,6 +150,8 @@ void ParseLine(std::string_view line, Script* script) {
     script->events.push_back({ScriptEvent::Kind::kReset, ""});
   } else if (line == "S! stall") {
     script->events.push_back({ScriptEvent::Kind::kStall, ""});
+  } else if (is("S! dribble ")) {
+    script->events.push_back({ScriptEvent::Kind::kDribble, Unescape(rest("S! dribble "))});
   } else if (line == "S! tls") {
     script->events.push_back({ScriptEvent::Kind::kTls, ""});
   } else if (line == "S! next") {

@@ -3,7 +3,9 @@
 //   # A comment.
 //   do greeting ehlo mail:1 idle mail quit    what the client is told to do, in order
 //   options no-pipelining no-cross-message whole    whole: not at every split
-//   options no-bdat trusted=8      no BDAT; up to 8 messages streamed from the first one on
+//   options no-bdat trusted=8      no BDAT; up to 8 messages streamed from the first one on, as
+//                                  from a backlog; trusted=1: by BDAT, that is not yet proven
+//   options lone                   nothing more follows than the messages below
 //   message m1 from=a@example.org to=b@example.net,c@example.net 8bit utf8 octets=9
 //           ret=HDRS envid=x notify=NEVER orcpt=rfc822;b content=text   (one line)
 //   S: 220 ready                              the server sends this line
@@ -11,6 +13,7 @@
 //                                             more before the next S
 //   S~ 250 par                                the server sends this without a line end
 //   S! close | reset | stall                  FIN | RST | nothing more, for ever
+//   S! dribble 250 ok                         an octet every 30 s, the last one for ever
 //   S! tls                                    shakes hands; what follows is under TLS
 //   S! next                                   FIN, and what follows is another connection
 //   => m1 b@example.net accepted 250 2.0.0    a result; all of them, in order
@@ -33,7 +36,16 @@
 namespace mailrace::transport::smtp {
 
 struct ScriptEvent {
-  enum class Kind { kServerOctets, kClientOctets, kClose, kReset, kStall, kTls, kNext } kind;
+  enum class Kind {
+    kServerOctets,
+    kClientOctets,
+    kClose,
+    kReset,
+    kStall,
+    kDribble,
+    kTls,
+    kNext
+  } kind;
   std::string octets;  // Consecutive lines of one side are one event.
 };
 
@@ -53,7 +65,9 @@ struct Script {
   bool pipelining_allowed = true;
   bool cross_message_allowed = true;
   bool bdat_allowed = true;
-  size_t trusted = 0;  // Messages that may be streamed; its replies are known to be Postfix's.
+  // Messages that may be streamed; its replies are known to be Postfix's. 1: by BDAT, one by one.
+  size_t trusted = 0;
+  bool lone = false;  // No more messages seem to follow than there are.
   bool every_split = true;
   std::vector<ScriptMessage> messages;
   std::string policy = "none";

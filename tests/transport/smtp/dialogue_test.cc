@@ -85,7 +85,7 @@ std::string Describe(const FakeMessage& message, const OutgoingRecipient& recipi
 std::shared_ptr<Tolerance> MakeTolerance(const Script& script) {
   ToleranceOptions options;
   options.cross_message = script.cross_message_allowed;
-  options.window_max = !script.bdat_allowed ? 0 : script.trusted > 0 ? script.trusted : 32;
+  options.window_max = !script.bdat_allowed ? 0 : script.trusted > 1 ? script.trusted : 32;
   auto tolerance = std::make_shared<Tolerance>(options);
   if (!script.pipelining_allowed) {
     tolerance->LostItsPlace("tried", Tolerance::Manner::kAhead, MonoTime());
@@ -96,6 +96,18 @@ std::shared_ptr<Tolerance> MakeTolerance(const Script& script) {
     tolerance->Learn(Step::kRcpt, {250, {"2.1.5 Ok"}});
     tolerance->Learn(Step::kEndOfData, {250, {"2.0.0 Ok: queued"}});
     for (int i = 0; i < 100; ++i) tolerance->Answered(true);
+  }
+  if (script.trusted > 1) {
+    // It answers at once, whatever is under way.
+    tolerance->KnowsBdat();
+    MonoTime now;
+    for (size_t i = 0; i < 100 * script.trusted; ++i) {
+      const size_t window = tolerance->window(now);
+      const MonoTime said = now;
+      now = now + absl::Nanoseconds(1);
+      tolerance->AnsweredInStream(window, said, now);
+    }
+    EXPECT_EQ(tolerance->window(now), script.trusted);
   }
   return tolerance;
 }
@@ -109,6 +121,7 @@ class Dialogue {
     ClientSessionOptions options;
     options.helo_name = "client.example";
     options.tolerance = MakeTolerance(*script);
+    source_.backlog = script->trusted > 0 && !script->lone;
     session_ = std::make_unique<ClientSession>(
         &loop_, std::make_unique<Stream>(std::move(pair_.client.connection)), options);
     for (const ScriptMessage& message : script->messages) AddMessage(message);
@@ -242,6 +255,15 @@ class Dialogue {
           self->pair_.server.connection.reset();
           co_return;
         case ScriptEvent::Kind::kStall:
+          break;
+        case ScriptEvent::Kind::kDribble:
+          for (size_t i = 0; i < 10'000 && self->session_ != nullptr; ++i) {
+            const std::string octet(1, event.octets[std::min(i, event.octets.size() - 1)]);
+            co_await SleepUntil(&self->loop_, self->loop_.now() + absl::Seconds(30));
+            const absl::Status ignored =
+                co_await self->pair_.server.connection->Write(octet, MonoTime::Infinite());
+            if (!ignored.ok()) break;
+          }
           break;
         case ScriptEvent::Kind::kTls:
         case ScriptEvent::Kind::kNext:

@@ -54,6 +54,7 @@ class FakeSource final : public TransactionSource {
   std::vector<FakeMessage*> finished;
   size_t allowed = SIZE_MAX;
   bool out_of_order = false;
+  bool backlog = false;  // More than what is here seems to follow.
 
   OutgoingMessage* Next() override {
     if (waiting.empty() || allowed == 0) return nullptr;
@@ -62,6 +63,7 @@ class FakeSource final : public TransactionSource {
     waiting.pop_front();
     return taken_.back();
   }
+  bool MoreFollow() const override { return backlog || (!waiting.empty() && allowed > 0); }
   void Finished(OutgoingMessage* message) override {
     if (taken_.empty() || taken_.front() != message) {
       out_of_order = true;
