@@ -269,7 +269,8 @@ std::optional<Failure> ClientTransaction::FallOutOfStep(Step step, Reply reply,
 
 bool ClientTransaction::Plausible(Step step, const Reply& reply) {
   if (options_.tolerance == nullptr) return true;
-  if (options_.streamed) return options_.tolerance->Fits(step, reply);
+  // Without a 354 nothing else shows that both are in step.
+  if (options_.chunking) return options_.tolerance->Fits(step, reply);
   options_.tolerance->Learn(step, reply);
   return true;
 }
@@ -377,7 +378,7 @@ std::optional<Failure> ClientTransaction::AnswerLastChunk(Reply reply) {
     over_ = true;
     return EndIfClosing(Step::kEndOfData, reply);
   }
-  if (reply.positive() && options_.streamed && !Plausible(Step::kEndOfData, reply)) {
+  if (reply.positive() && options_.chunking && !Plausible(Step::kEndOfData, reply)) {
     return Unexpected(Step::kEndOfData, std::move(reply));
   }
   if (IsAboutChunking(reply)) {
