@@ -202,6 +202,7 @@ std::optional<Failure> ClientTransaction::Unexpected(Step step, Reply reply) {
   Failure failure{Failure::Kind::kProtocol, step};
   failure.text = fmt::format("unexpected reply to {}: {}", StepCommand(step), reply.ToString());
   failure.reply = std::move(reply);
+  garbled_ = true;
   Break(failure);
   return failure;
 }

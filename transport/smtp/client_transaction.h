@@ -147,7 +147,8 @@ class ClientTransaction {
   bool nobody_takes_it() const {
     const bool envelope_answered =
         answered_.step == Step::kData || answered_.step == Step::kBody || answered_.step == kEnd;
-    return mail_refused_ || content_ended_early_ || (accepted_ == 0 && envelope_answered);
+    return mail_refused_ || content_ended_early_ ||
+           (accepted_ == 0 && envelope_answered && !garbled_);
   }
   // No content is worth sending any more.
   bool pointless() const { return out_of_step_ || nobody_takes_it(); }
@@ -174,6 +175,7 @@ class ClientTransaction {
   MonoTime end_said_;
   size_t under_way_ = 0;
   bool out_of_step_ = false;
+  bool garbled_ = false;  // A reply was none to its command: nobody knows what it answered.
   bool over_ = false;
 };
 
