@@ -96,7 +96,9 @@ Trouble ExplainFailure(const Failure& failure, const logs::Peer& relay) {
       if (!failure.reply) break;
       const EnhancedStatus status = Softened(failure.reply->enhanced());
       const std::string reply = failure.reply->ToString();
-      if (failure.step == Step::kGreeting) return {status, logs::RefusedToTalkText(relay, reply)};
+      if (failure.step == Step::kGreeting || failure.step == Step::kHelo) {
+        return {status, logs::RefusedToTalkText(relay, reply)};
+      }
       if (failure.step == Step::kAuth) {
         return {status, fmt::format("SASL authentication failed; server {} said: {}",
                                     logs::PeerName(relay), logs::OneLine(reply))};

@@ -36,6 +36,9 @@ struct Settings {
   std::string myhostname = "localhost";
   std::string mail_name = "Mailrace";
   std::string helo_name = "localhost";
+  bool always_send_ehlo = true;                    // smtp_always_send_ehlo
+  bool never_send_ehlo = false;                    // smtp_never_send_ehlo
+  bool skip_5xx_greeting = true;                   // smtp_skip_5xx_greeting
   std::vector<std::string> discard_ehlo_keywords;  // smtp_discard_ehlo_keywords, upper case.
 
   // Where mail goes: the whole of it; null in simulations, where relayhost alone decides.

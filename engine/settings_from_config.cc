@@ -261,6 +261,9 @@ std::shared_ptr<const Settings> SettingsFromConfig(std::shared_ptr<const Config>
   const auto tls_log = logs::ParseTlsLog(std::to_string(options.tls.smtp_tls_loglevel));
   if (tls_log.ok()) settings->tls_log = *tls_log;
   settings->log_tls_feature_status = options.tls.smtp_log_tls_feature_status;
+  settings->always_send_ehlo = options.smtp.smtp_always_send_ehlo;
+  settings->never_send_ehlo = options.smtp.smtp_never_send_ehlo;
+  settings->skip_5xx_greeting = options.smtp.smtp_skip_5xx_greeting;
   settings->note_starttls_offer = options.tls.smtp_tls_note_starttls_offer;
   if (settings->tls_log.reduced) {
     diagnostics->Warning(PlaceOf(*config, "smtp_tls_loglevel"), "smtp_tls_loglevel",

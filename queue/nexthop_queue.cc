@@ -159,9 +159,16 @@ void NexthopQueue::SessionSucceeded() {
   }
 }
 
-bool NexthopQueue::SessionFailed() {
+bool NexthopQueue::SessionFailed() { return CohortFailed(static_cast<size_t>(window_)); }
+
+bool NexthopQueue::SetupFailed() {
+  const size_t present = std::max<size_t>(ready_count_ + in_flight_, 1);
+  return CohortFailed(std::min(present, static_cast<size_t>(window_)));
+}
+
+bool NexthopQueue::CohortFailed(size_t cohort) {
   if (dead_) return false;  // Sessions that were under way: told once is enough.
-  failed_cohorts_ += 1.0 / window_;
+  failed_cohorts_ += 1.0 / static_cast<double>(cohort);
   // Tolerance as above: five failures of a window of five are one cohort.
   const int limit = limits().failed_cohort_limit;
   if (limit > 0 && failed_cohorts_ + 1e-9 >= limit) {

@@ -77,6 +77,10 @@ class NexthopQueue {
   // Returns true if this made the destination dead (failed cohorts reached the limit):
   // the caller suspends it, once for all the sessions that fail together.
   bool SessionFailed();
+  // The same of a session that could not be made, told while its job is still in flight. What
+  // there is to send is the whole cohort, if it is less than the window: one message would
+  // otherwise be tried as often as the window is wide, at once.
+  bool SetupFailed();
 
   // No Take until `until`; ready jobs stay ready and are not charged. The last call
   // counts, but a suspension without end (MonoTime::Infinite(): the operator's) is ended
@@ -110,6 +114,7 @@ class NexthopQueue {
   // Suspension over, window anew: no call-back.
   void Reopen();
   void StartWindow(size_t from);
+  bool CohortFailed(size_t cohort);
 
   const std::string name_;
   Scheduler* const scheduler_;

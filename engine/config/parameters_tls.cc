@@ -107,12 +107,14 @@ std::vector<Parameter> CertificateParameters() {
       Text("smtp_tls_key_file", "$smtp_tls_cert_file", MAILRACE_FIELD(tls.smtp_tls_key_file),
            "a PEM file", "Its private key, without a pass phrase.", "With smtp_tls_cert_file."),
       Text("smtp_tls_eccert_file", "", MAILRACE_FIELD(tls.smtp_tls_eccert_file), "a PEM file",
-           "Our ECDSA certificate; used if smtp_tls_cert_file is empty.", "As smtp_tls_cert_file."),
+           "Another certificate of ours, with an ECDSA key, beside smtp_tls_cert_file; the "
+           "server's algorithms decide which is shown.",
+           "As smtp_tls_cert_file."),
       Text("smtp_tls_eckey_file", "$smtp_tls_eccert_file", MAILRACE_FIELD(tls.smtp_tls_eckey_file),
            "a PEM file", "Its private key.", "With smtp_tls_eccert_file."),
       List("smtp_tls_chain_files", "", MAILRACE_FIELD(tls.smtp_tls_chain_files), "PEM files",
-           "Key first, then certificate and chain; set, the four parameters above are ignored. "
-           "The first file is used.",
+           "Each key, then its certificate and chain, in one file or several; set, the four "
+           "parameters above are ignored.",
            "As in newer Postfix configurations."),
       Text("smtp_tls_CAfile", "", MAILRACE_FIELD(tls.smtp_tls_CAfile), "a PEM file",
            "The certification authorities that are trusted. With this and smtp_tls_CApath empty "

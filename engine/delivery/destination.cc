@@ -337,7 +337,8 @@ Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
   }
   // First the verdict on the destination, so that the job finds it suspended.
   const TransactionFacts facts{made.relay.value_or(logs::Peer{}), 1, made.tls_features};
-  SessionBroke(made.trouble);
+  queue::NexthopQueue* nexthop = context_->scheduler->FindNexthop(nexthop_);
+  if (nexthop != nullptr && nexthop->SetupFailed()) DestinationDied(made.trouble);
   recorder_->PassBlocked(std::move(pass), made.trouble, facts);
 }
 

@@ -23,6 +23,9 @@ using transport::smtp::Step;
 
 namespace {
 
+// 421 and 521 (RFC 7504) end the session.
+bool IsGoodbye(int code) { return code == 421 || code == 521; }
+
 // One try at one address. Gives up what it holds when it fails.
 class SessionTry {
  public:
@@ -48,11 +51,12 @@ class SessionTry {
   bool handshake_failed = false;  // Under `may`, where plain text is the next try.
   bool policy_broken = false;     // Another address would not help.
   bool permanent = false;         // The mail fails, if this was the last address.
+  bool final = false;             // It was: this server's word is the destination's.
 
  private:
   Task<bool> Dial();
   Task<bool> Greet();
-  Task<bool> SayHello(bool need_esmtp);
+  Task<bool> SayHello(bool encrypted);
   Task<bool> Secure(bool allow_tls);
   Task<bool> LogIn();
   void Fail(const Failure& failure) {
@@ -62,6 +66,10 @@ class SessionTry {
   void Fail(EnhancedStatus status, std::string text) {
     trouble = {status, std::move(text)};
     Drop();
+  }
+  void NotOffered() {
+    Fail({4, 7, 4},
+         fmt::format("TLS is required, but was not offered by host {}", logs::PeerName(peer)));
   }
   // Nobody at home, or nobody who talks: others of the destination go first for a while.
   void NoteDead() {
@@ -171,20 +179,36 @@ Task<bool> SessionTry::Greet() {
   }
   const std::optional<Failure> failure = co_await session->ReadGreeting();
   if (failure) {
+    // Who does not want to be asked elsewhere has it taken at its word (smtp_skip_5xx_greeting).
+    permanent = final = !settings_->skip_5xx_greeting && !settings_->soft_bounce &&
+                        failure->kind == Failure::Kind::kReply && failure->reply->permanent();
     Fail(*failure);
     NoteDead();
     co_return false;
   }
   context_->dead_addresses->Answered(address_);
-  const bool need_esmtp = tls_.level >= TlsLevel::kEncrypt || credentials_.has_value();
-  const bool hello = co_await SayHello(need_esmtp);
+  const bool hello = co_await SayHello(/*encrypted=*/false);
   co_return hello;
 }
 
-Task<bool> SessionTry::SayHello(bool need_esmtp) {
-  std::optional<Failure> failure = co_await session->Ehlo();
-  if (failure && failure->kind == Failure::Kind::kReply && failure->reply->permanent() &&
-      failure->reply->code != 521 && !need_esmtp) {
+// EHLO; HELO to who was not greeted as ESMTP, or does not know EHLO. Who is to have
+// credentials has to know it: mail that is not logged in may be refused for good.
+Task<bool> SessionTry::SayHello(bool encrypted) {
+  const bool esmtp = encrypted || (!settings_->never_send_ehlo &&
+                                   (settings_->always_send_ehlo || session->greeted_with_esmtp()));
+  std::optional<Failure> failure;
+  if (esmtp) {
+    failure = co_await session->Ehlo();
+  }
+  const bool refused =
+      failure && failure->kind == Failure::Kind::kReply && !IsGoodbye(failure->reply->code);
+  if (refused && !encrypted && tls_.level >= TlsLevel::kEncrypt && !tls_.wrapper_mode) {
+    co_await session->Quit();
+    NotOffered();
+    co_return false;
+  }
+  const bool need_esmtp = encrypted || credentials_.has_value();
+  if (!esmtp || (refused && !need_esmtp)) {
     failure = co_await session->Helo();
   }
   if (failure) {
@@ -207,8 +231,7 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
   if (!session->capabilities().starttls) {
     if (!required) co_return true;
     co_await session->Quit();
-    Fail({4, 7, 4},
-         fmt::format("TLS is required, but was not offered by host {}", logs::PeerName(peer)));
+    NotOffered();
     co_return false;
   }
   StartTlsOutcome outcome =
@@ -229,7 +252,7 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
       co_return false;
   }
   // What was said in clear is forgotten (RFC 3207 4.2).
-  const bool hello = co_await SayHello(true);
+  const bool hello = co_await SayHello(/*encrypted=*/true);
   co_return hello;
 }
 
@@ -245,7 +268,7 @@ Task<bool> SessionTry::LogIn() {
 }
 
 // Tries one nexthop: its hosts and their addresses in turn. `sender_key` as in HopName.
-// True if no fallback relay is for this mail: we are its exchanger ourselves.
+// True if no fallback relay is for this mail: we are its exchanger ourselves, or it was refused.
 Task<bool> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> settings,
                       Nexthop nexthop, std::string sender_key, absl::Duration mail_age,
                       ClientSession** running, SessionSetup* setup) {
@@ -274,6 +297,7 @@ Task<bool> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> set
       setup->session = std::move(attempt.session);
       co_return found.self;
     }
+    if (attempt.final) co_return true;
     if (attempt.policy_broken) {
       setup->relay.reset();
       co_return found.self;

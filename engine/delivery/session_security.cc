@@ -81,12 +81,7 @@ absl::StatusOr<std::unique_ptr<tls::Engine>> MakeEngine(ShardContext* context,
     if (absl::Status ready = context->ready_for_tls(); !ready.ok()) return ready;
   }
   tls::ClientEngineOptions options;
-  const absl::StatusOr<IpAddress> literal = IpAddress::Parse(key.host);
-  if (!policy.server_name.empty()) {
-    options.server_name = policy.server_name;
-  } else if (!literal.ok()) {
-    options.server_name = key.host;
-  }
+  options.server_name = policy.server_name;
   options.match_names = policy.match_names;
   options.match_ip = policy.match_ip;
   options.match_subject_cn = policy.match_subject_cn;
@@ -168,13 +163,12 @@ Task<StartTlsOutcome> StartTlsByCommand(ShardContext* context,
                                                 : StartTlsOutcome::State::kRefusedUsable;
     co_return outcome;
   }
-  if (failure->kind == Failure::Kind::kTls) {
-    outcome.handshake = true;
-    outcome.trouble = HandshakeFailed(context, *failure, peer);
-  } else {
-    outcome.handshake = failure->step == transport::smtp::Step::kTlsHandshake;
-    outcome.trouble = ExplainFailure(*failure, peer);
-  }
+  outcome.handshake = failure->kind == Failure::Kind::kTls ||
+                      (failure->step == transport::smtp::Step::kTlsHandshake &&
+                       failure->kind != Failure::Kind::kLocal);
+  // However it failed; the log has the reason.
+  outcome.trouble =
+      outcome.handshake ? HandshakeFailed(context, *failure, peer) : ExplainFailure(*failure, peer);
   co_return outcome;
 }
 

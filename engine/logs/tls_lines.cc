@@ -165,8 +165,9 @@ std::vector<std::string> TlsStartLines(const TlsLog& log, LogStyle style, const 
 
 std::string_view TlsTrustWord(const TlsFacts& facts) {
   if (!facts.peer_certificate) return "Anonymous";
-  if (!facts.chain_trusted) return "Untrusted";
-  return facts.must_match && facts.name_matched ? "Verified" : "Trusted";
+  // A good chain is not enough where a match was demanded: such a server is not trusted.
+  if (!facts.chain_trusted || (facts.must_match && !facts.name_matched)) return "Untrusted";
+  return facts.must_match ? "Verified" : "Trusted";
 }
 
 std::string TlsSummaryLine(const TlsFacts& facts) {

@@ -23,19 +23,12 @@ absl::StatusOr<ConfiguredPolicy::ContextPtr> ConfiguredPolicy::MakeContext(
   options.ca_file = tls.smtp_tls_CAfile;
   options.ca_path = tls.smtp_tls_CApath;
   options.append_default_ca = tls.tls_append_default_CA;
-  if (!policy.trust_anchor_files.empty()) {
-    if (policy.trust_anchor_files.size() > 1) {
-      return absl::InvalidArgumentError("more than one trust anchor file: put them into one");
-    }
-    options.ca_file = policy.trust_anchor_files.front();
-    options.ca_path.clear();
-    options.append_default_ca = false;
-  }
+  options.trust_anchor_files = policy.trust_anchor_files;
   options.cert_file = tls.smtp_tls_cert_file;
   options.key_file = tls.smtp_tls_key_file;
-  if (!tls.smtp_tls_chain_files.empty()) {
-    options.cert_file = options.key_file = tls.smtp_tls_chain_files.front();
-  }
+  options.eccert_file = tls.smtp_tls_eccert_file;
+  options.eckey_file = tls.smtp_tls_eckey_file;
+  options.chain_files = tls.smtp_tls_chain_files;
   options.protocols = policy.protocols;
   options.cipher_grade = policy.cipher_grade;
   options.exclude_ciphers = policy.exclude_ciphers;

@@ -28,7 +28,7 @@ struct ServerTls {
   std::vector<std::string> match_names;   // For kVerify and kSecure, already expanded.
   std::optional<IpAddress> match_ip;      // The same for an address literal.
   std::vector<std::string> fingerprints;  // For kFingerprint: certificate or public key, SHA-256.
-  std::string server_name;                // SNI; empty: the host.
+  std::string server_name;                // SNI; empty: none.
   bool match_subject_cn = false;
   std::shared_ptr<const transport::tls::Context> context;  // Null only for kNone.
   bool wrapper_mode = false;                               // TLS from the first octet.

@@ -53,12 +53,16 @@ def write_file(path, text, mode=0o644):
 class CertificateAuthority:
     """Signs certificates of hosts, by openssl(1)."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, certificate=None):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o755)
         self.file = self.directory / "ca.pem"
         self._key = self.directory / "ca.key"
+        if certificate is not None:
+            for ours, made in zip((self.file, self._key), certificate):
+                ours.write_bytes(made.read_bytes())
+            return
         self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                       "-nodes", "-days", "2", "-subj", "/CN=Test CA", "-keyout", self._key,
                       "-out", self.file)
@@ -66,6 +70,11 @@ class CertificateAuthority:
     @staticmethod
     def _openssl(*arguments):
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+    def subordinate(self, name):
+        """An authority that this one vouches for."""
+        return CertificateAuthority(self.directory / name, self.issue(
+            name, f"DNS:{name}.example.com\nbasicConstraints=critical,CA:TRUE"))
 
     def issue(self, name, *subject_alternatives):
         """(certificate, key) for subject_alternatives such as "DNS:localhost"."""

@@ -67,13 +67,14 @@ queue_run_delay = 1s
 class Postfix:
     """One instance that takes mail on `port` and passes all of it on to `next_port`."""
 
-    def __init__(self, directory, host, next_port, settings=""):
+    def __init__(self, directory, host, next_port, settings="", services=""):
         self.directory = pathlib.Path(directory)
         self.host = host
         self.log_file = self.directory / "maillog"
         self._config = self.directory / "config"
         self._next_port = next_port
         self._settings = settings
+        self._services = services  # Further lines of master.cf.
         self._prepare()
         self.port = None
 
@@ -91,7 +92,8 @@ class Postfix:
         # now, the next one is tried.
         for attempt in range(5):
             self.port = free_port()
-            write_file(self._config / "master.cf", MASTER_CF.format(port=self.port))
+            write_file(self._config / "master.cf", MASTER_CF.format(port=self.port)
+                       + self._services)
             write_file(self._config / "main.cf", MAIN_CF.format(
                 directory=self.directory, host=self.host, next_port=self._next_port)
                 + self._settings + "\n")
@@ -103,8 +105,8 @@ class Postfix:
             self.log_file.unlink(missing_ok=True)
         raise AssertionError(f"postfix does not start:\n{started.stderr}\n{self.log}")
 
-    def _postfix(self, command):
-        return subprocess.run(["postfix", "-c", str(self._config), command], text=True,
+    def _postfix(self, *command, program="postfix"):
+        return subprocess.run([program, "-c", str(self._config), *command], text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE)
 
     def _port_is_ours(self):
@@ -122,6 +124,10 @@ class Postfix:
             except (OSError, smtplib.SMTPException):
                 return False
         wait_until("postfix greets", greeted)
+
+    def flush(self, queue_id):
+        """The next try of this message is now."""
+        self._postfix("-i", queue_id, program="postqueue")
 
     def stop(self):
         """Returns when the master has ended: `postfix stop` waits for it."""
@@ -188,6 +194,7 @@ mech_list: {mechanisms}
 class PostfixClient(Postfix):
     """A Postfix that hands all its mail to `next_port`, as an application host's does."""
 
-    def __init__(self, directory, next_port):
+    def __init__(self, directory, next_port, settings="", services=""):
         super().__init__(directory, "apphost.example.com", next_port,
-                         "smtpd_relay_restrictions = permit_mynetworks, reject")
+                         "smtpd_relay_restrictions = permit_mynetworks, reject\n" + settings,
+                         services)

@@ -135,6 +135,29 @@ TEST_F(NexthopQueueTest, PostfixsDefaultsDeclareItDeadAtTheFourthFailure) {
   EXPECT_TRUE(Relay()->SessionFailed());
 }
 
+TEST_F(NexthopQueueTest, FewMessagesAreTriedOnceEachBeforeItIsDead) {
+  Start({});
+  AddReady(1, "relay");
+  ASSERT_EQ(TakeId("relay"), 1u);
+  EXPECT_TRUE(Relay()->SetupFailed()) << "alone: no other mail has anything to find out";
+}
+
+TEST_F(NexthopQueueTest, ThreeMessagesAreACohortOfThree) {
+  Start({});
+  for (int id = 1; id <= 3; ++id) AddReady(id, "relay");
+  ASSERT_EQ(TakeId("relay"), 1u);
+  EXPECT_FALSE(Relay()->SetupFailed());
+  EXPECT_FALSE(Relay()->SetupFailed());
+  EXPECT_TRUE(Relay()->SetupFailed());
+}
+
+TEST_F(NexthopQueueTest, ABacklogMakesItDeadByTheWindow) {
+  Start({.negative_feedback = Parsed("0")});
+  for (int id = 1; id <= 50; ++id) AddReady(id, "relay");
+  for (int failure = 1; failure < 5; ++failure) EXPECT_FALSE(Relay()->SetupFailed());
+  EXPECT_TRUE(Relay()->SetupFailed());
+}
+
 TEST_F(NexthopQueueTest, ASuccessForgivesFailedCohorts) {
   Start({.negative_feedback = Parsed("0")});
   for (int round = 0; round < 10; ++round) {

@@ -1,7 +1,9 @@
 #include "transport/smtp/client_session.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "base/text.h"
 #include "fmt/format.h"
 #include "transport/smtp/auth_exchange.h"
 #include "transport/smtp/chunk_reader.h"
@@ -26,6 +28,17 @@ Failure Refused(Step step, Reply reply) {
         fmt::format("unexpected reply to {}: {}", StepCommand(step), failure.reply->ToString());
   }
   return failure;
+}
+
+bool SaysEsmtp(const Reply& greeting) {
+  for (std::string_view rest : greeting.lines) {
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find_first_of(" \t"), rest.size());
+      if (EqualsIgnoreCase(rest.substr(0, end), "ESMTP")) return true;
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -99,6 +112,7 @@ Task<std::optional<Failure>> ClientSession::Exchange(Step step, absl::Duration t
 Task<std::optional<Failure>> ClientSession::ReadGreeting() {
   std::optional<Failure> failure = co_await ReadReply(Step::kGreeting, options_.timeouts.greeting);
   if (!failure && reply_.code != kServiceReady) failure = Refused(Step::kGreeting, reply_);
+  if (!failure) greeted_with_esmtp_ = SaysEsmtp(reply_);
   co_return Note(std::move(failure));
 }
 

@@ -113,6 +113,8 @@ class ClientSession {
   static constexpr size_t kBlockOctets = size_t{64} * 1024;
 
   const Capabilities& capabilities() const { return capabilities_; }
+  // ReadGreeting() heard the word ESMTP (smtp_always_send_ehlo = no).
+  bool greeted_with_esmtp() const { return greeted_with_esmtp_; }
   const std::string& server_name() const { return server_name_; }  // From EHLO's first word.
   Stream& stream() { return *stream_; }
   uint32_t transactions() const { return transactions_; }  // Completed so far.
@@ -174,6 +176,7 @@ class ClientSession {
   bool awaiting_idle_ = false;           // AwaitIdle's read is in flight.
   bool cancelled_ = false;
   bool dead_ = false;
+  bool greeted_with_esmtp_ = false;
 };
 
 }  // namespace mailrace::transport::smtp

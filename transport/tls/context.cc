@@ -67,6 +67,22 @@ absl::StatusOr<SslCtxPtr> MakeCtx(const SSL_METHOD* method) {
 // The handshake accepts any certificate: certificate.h judges it afterwards.
 int AcceptAny(X509_STORE_CTX* /*store*/, void* /*argument*/) { return 1; }
 
+absl::Status UseOwnCertificates(SSL_CTX* ctx, const ClientContextOptions& options) {
+  if (!options.chain_files.empty()) return UseChainFiles(ctx, options.chain_files);
+  if (options.cert_file.empty() && !options.key_file.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("private key {} without a certificate", options.key_file));
+  }
+  absl::Status status;
+  if (!options.cert_file.empty()) {
+    status = UseCertificate(ctx, options.cert_file, options.key_file);
+  }
+  if (status.ok() && !options.eccert_file.empty()) {
+    status = UseCertificate(ctx, options.eccert_file, options.eckey_file);
+  }
+  return status;
+}
+
 absl::StatusOr<SslCtxPtr> MakeServerCtx(const ServerContextOptions& options) {
   absl::StatusOr<SslCtxPtr> ctx = MakeCtx(TLS_server_method());
   if (!ctx.ok()) return ctx.status();
@@ -101,12 +117,7 @@ absl::StatusOr<std::shared_ptr<const Context>> MakeClientContext(
       UseCiphers(ctx, options.cipher_grade, options.exclude_ciphers);
   if (status.ok()) status = ciphers.status();
   if (status.ok()) status = UseTrustAnchors(ctx, options);
-  if (status.ok() && !options.cert_file.empty()) {
-    status = UseCertificate(ctx, options.cert_file, options.key_file);
-  } else if (status.ok() && !options.key_file.empty()) {
-    status = absl::InvalidArgumentError(
-        fmt::format("private key {} without a certificate", options.key_file));
-  }
+  if (status.ok()) status = UseOwnCertificates(ctx, options);
   if (!status.ok()) return status;
   SSL_CTX_set_cert_verify_callback(ctx, AcceptAny, nullptr);
   KeepNewSessions(ctx);

@@ -25,8 +25,17 @@ struct ClientContextOptions {
   std::string ca_file;
   std::string ca_path;             // smtp_tls_CApath
   bool append_default_ca = false;  // tls_append_default_CA; without a CAfile/CApath no effect.
-  std::string cert_file;           // PEM chain; empty: no client certificate.
-  std::string key_file;            // Empty: the same file. Never encrypted.
+  // If not empty: what these PEM files hold is trusted, roots or not, and nothing else
+  // (smtp_tls_trust_anchor_file, tafile=).
+  std::vector<std::string> trust_anchor_files;
+  std::string cert_file;  // PEM chain; empty: no client certificate.
+  std::string key_file;   // Empty: the same file. Never encrypted.
+  // A second one of another kind of key; the server's taste decides (smtp_tls_eccert_file).
+  std::string eccert_file;
+  std::string eckey_file;
+  // Instead of the four: each key with its certificate and chain behind it, in one file or
+  // several (smtp_tls_chain_files).
+  std::vector<std::string> chain_files;
   // Postfix syntax: ">=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3". Empty: default.
   std::string protocols = ">=TLSv1";
   // Postfix's grade: export, low, medium, high, null; and exclusions ("aNULL, MD5").

@@ -11,6 +11,9 @@ namespace mailrace::transport::tls {
 absl::Status UseCertificate(SSL_CTX* ctx, const std::string& cert_file,
                             const std::string& key_file);
 
+// Keys, each followed by its certificate and chain; a key may be in another file than they.
+absl::Status UseChainFiles(SSL_CTX* ctx, const std::vector<std::string>& files);
+
 // Trust anchors. With neither file nor path nothing is trusted, even if
 // options.append_default_ca is set (as Postfix).
 absl::Status UseTrustAnchors(SSL_CTX* ctx, const ClientContextOptions& options);

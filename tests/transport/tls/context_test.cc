@@ -75,6 +75,53 @@ TEST_F(ContextTest, AKeyThatDoesNotFitItsCertificateIsAnError) {
   EXPECT_THAT(ClientError({.key_file = key}), HasSubstr("without a certificate"));
 }
 
+TEST_F(ContextTest, ChainFilesHoldEachKeyBeforeItsCertificate) {
+  const Identity own = Issue({}, &ca_);
+  const std::string key = dir_.Write("chain.key", Pem(own.key.get()));
+  const std::string certificate = dir_.Write("chain.pem", Pem(own.certificate.get()));
+  const std::string both = dir_.Write("both.pem", Pem(own.key.get()) + Pem(own.certificate.get()));
+  EXPECT_EQ(ClientError({.chain_files = {key, certificate}}), "");
+  EXPECT_EQ(ClientError({.chain_files = {both}}), "");
+  EXPECT_EQ(ClientError({.chain_files = {both, dir_.Write("ca.pem", Pem(ca_.certificate.get()))}}),
+            "");
+  const auto context = MakeClientContext({.chain_files = {key, certificate}});
+  ASSERT_TRUE(context.ok());
+  EXPECT_EQ(CertificatePem(**context), Pem(own.certificate.get()));
+}
+
+TEST_F(ContextTest, ChainFilesThatMakeNoPairAreErrors) {
+  const Identity own = Issue({}, &ca_);
+  const Identity other = Issue({}, &ca_);
+  const std::string key = dir_.Write("chain.key", Pem(own.key.get()));
+  const std::string certificate = dir_.Write("chain.pem", Pem(own.certificate.get()));
+  const std::string strange = dir_.Write("strange.pem", Pem(other.certificate.get()));
+  EXPECT_THAT(ClientError({.chain_files = {certificate, key}}),
+              HasSubstr(certificate + ": the private key has to be before its certificate"));
+  EXPECT_THAT(ClientError({.chain_files = {key}}), HasSubstr("no certificate behind"));
+  EXPECT_THAT(ClientError({.chain_files = {key, key}}), HasSubstr("no certificate behind"));
+  EXPECT_THAT(ClientError({.chain_files = {key, strange}}), HasSubstr(strange));
+  EXPECT_THAT(ClientError({.chain_files = {dir_.path() + "/absent"}}),
+              HasSubstr("No such file or directory"));
+  EXPECT_THAT(ClientError({.chain_files = {dir_.Write("empty", "")}}), HasSubstr("empty"));
+}
+
+TEST_F(ContextTest, TrustAnchorsAloneAreTrustedThoughTheyAreNoRoots) {
+  const Identity issuer = MakeCa("Issuer", &ca_);
+  const Identity own = Issue({}, &issuer);
+  const Identity stranger = MakeCa("Stranger");
+  const std::string anchor = dir_.Write("issuer.pem", Pem(issuer.certificate.get()));
+  const std::string root = dir_.Write("root.pem", Pem(ca_.certificate.get()));
+  const std::string strange = dir_.Write("stranger.pem", Pem(stranger.certificate.get()));
+  const auto verified = [&](const ClientContextOptions& options) {
+    RawServer server(own);
+    return Meet(&server, Matching("mail.ex.test"), ClientContext(options)).verified();
+  };
+  EXPECT_TRUE(verified({.trust_anchor_files = {anchor}}));
+  EXPECT_TRUE(verified({.trust_anchor_files = {strange, anchor}}));
+  EXPECT_FALSE(verified({.ca_file = anchor})) << "no root";
+  EXPECT_FALSE(verified({.ca_file = root, .trust_anchor_files = {strange}}));
+}
+
 TEST_F(ContextTest, AnEncryptedKeyIsAnErrorAndAsksNobody) {
   const Identity own = Issue({}, &ca_);
   BIO* bio = BIO_new(BIO_s_mem());
