@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "base/loop.h"
@@ -17,6 +18,12 @@ class Helper {
   // `work` runs on the helper's thread, one after the other; then `done` on the asking
   // shard, from its loop. Both are called, unless the process ends first.
   virtual void Run(std::function<void()> work, std::function<void()> done) = 0;
+  // The same, but only works of one `key` are done one after the other: those of different
+  // keys need not wait for each other.
+  virtual void RunFor(const std::string& /*key*/, std::function<void()> work,
+                      std::function<void()> done) {
+    Run(std::move(work), std::move(done));
+  }
 };
 
 // Awaits `work`. `helper` may be null: then it is done here.

@@ -17,6 +17,9 @@ namespace mailrace::engine {
 
 namespace {
 
+// As many accounts' tokens may be slow at a time before another's is late by it.
+constexpr int kTokenThreads = 8;
+
 // Whether the process is to stop is looked at once in so many messages found at start.
 constexpr uint64_t kMessagesBetweenLooks = 1024;
 
@@ -109,8 +112,8 @@ absl::Status Engine::StartShards() {
   parts.store_reader = store_reader_.get();
   parts.dns = dns_;
   parts.credential_pauses = &credential_pauses_;
-  key_helper_ = std::make_unique<HelperThread>("keys");
-  token_helper_ = std::make_unique<HelperThread>("tokens");
+  key_helper_ = std::make_unique<HelperThreads>("keys");
+  token_helper_ = std::make_unique<HelperThreads>("tokens", kTokenThreads);
   token_store_ = std::make_unique<tokens::TokenStore>(
       &clock_, [helper = token_helper_.get()](const tokens::TokenSpec& spec, absl::Time now) {
         return tokens::FetchToken(spec, now, [helper] { return helper->stopping(); });

@@ -85,8 +85,8 @@ class Engine {
   std::vector<std::unique_ptr<ShardThread>> shards_;
   // Behind the shards: what they post, they post to shards that are still there.
   std::unique_ptr<tokens::TokenStore> token_store_;
-  std::unique_ptr<HelperThread> key_helper_;
-  std::unique_ptr<HelperThread> token_helper_;
+  std::unique_ptr<HelperThreads> key_helper_;
+  std::unique_ptr<HelperThreads> token_helper_;
   StartReport report_;
   std::vector<Suspension> suspensions_;  // As of the start.
   std::vector<SocketAddress> addresses_;

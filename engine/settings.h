@@ -54,7 +54,8 @@ struct Settings {
   // Sessions.
   transport::smtp::ClientTimeouts timeouts;
   absl::Duration connect_timeout = absl::Seconds(30);
-  bool connection_reuse = true;  // smtp_connection_cache_on_demand
+  bool await_quit_reply = false;  // smtp_skip_quit_response = no
+  bool connection_reuse = true;   // smtp_connection_cache_on_demand
   absl::Duration connection_cache_time_limit = absl::Seconds(2);
   absl::Duration connection_reuse_time_limit = absl::Seconds(300);
   uint32_t connection_reuse_count_limit = 0;  // 0: none.

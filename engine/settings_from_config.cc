@@ -55,7 +55,10 @@ void FillSessions(const Options& options, Settings* settings) {
   settings->tolerance.cross_message = smtp.smtp_cross_message_pipelining;
   settings->tolerance.memory = smtp.smtp_tolerance_time;
   settings->tls_session_timeout = options.tls.smtp_tls_session_cache_timeout;
-  settings->use_mx = !smtp.disable_dns_lookups;
+  const auto& support = smtp.smtp_dns_support_level;
+  settings->use_mx = !smtp.disable_dns_lookups &&
+                     std::find(support.begin(), support.end(), "disabled") == support.end();
+  settings->await_quit_reply = !smtp.smtp_skip_quit_response;
   const auto has = [&](std::string_view word) {
     return std::find(smtp.inet_protocols.begin(), smtp.inet_protocols.end(), word) !=
            smtp.inet_protocols.end();

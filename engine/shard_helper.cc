@@ -2,60 +2,76 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 namespace mailrace::engine {
 
-HelperThread::HelperThread(const char* name) : thread_([this] { Run(); }) {
-  pthread_setname_np(thread_.native_handle(), name);
+HelperThreads::HelperThreads(const char* name, int count) {
+  for (int i = 0; i < count; ++i) {
+    threads_.emplace_back([this] { Run(); });
+    pthread_setname_np(threads_.back().native_handle(), name);
+  }
 }
 
-HelperThread::~HelperThread() {
+HelperThreads::~HelperThreads() {
   RequestStop();
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
-void HelperThread::RequestStop() {
+void HelperThreads::RequestStop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  wake_.notify_one();
+  wake_.notify_all();
 }
 
-bool HelperThread::stopping() const {
+bool HelperThreads::stopping() const {
   const std::lock_guard lock(mutex_);
   return stopping_;
 }
 
-void HelperThread::Enqueue(std::function<void()> work) {
+void HelperThreads::Enqueue(std::string key, std::function<void()> call) {
   {
     const std::lock_guard lock(mutex_);
-    work_.push_back(std::move(work));
+    work_.push_back({std::move(key), std::move(call)});
   }
   wake_.notify_one();
 }
 
-void HelperThread::Run() {
+std::list<HelperThreads::Work>::iterator HelperThreads::Runnable() {
+  return std::find_if(work_.begin(), work_.end(),
+                      [this](const Work& work) { return !busy_.contains(work.key); });
+}
+
+void HelperThreads::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || !work_.empty(); });
+    wake_.wait(lock, [this] { return stopping_ || Runnable() != work_.end(); });
     if (stopping_) return;
-    std::function<void()> work = std::move(work_.front());
-    work_.pop_front();
+    const auto next = Runnable();
+    Work work = std::move(*next);
+    work_.erase(next);
+    busy_.insert(work.key);
     lock.unlock();
-    work();
-    work = nullptr;  // What it holds is let go without the lock.
+    work.call();
+    work.call = nullptr;  // What it holds is let go without the lock.
     lock.lock();
+    busy_.erase(work.key);
+    // Two may be runnable now: what waited for this key, and what waited for a thread.
+    if (work_.size() > 1) wake_.notify_one();
   }
 }
 
-void ShardHelper::Run(std::function<void()> work, std::function<void()> done) {
-  thread_->Enqueue([shard = shard_, work = std::move(work), done = std::move(done)]() mutable {
-    work();
-    shard->Post(std::move(done));
-  });
+void ShardHelper::RunFor(const std::string& key, std::function<void()> work,
+                         std::function<void()> done) {
+  threads_->Enqueue(key,
+                    [shard = shard_, work = std::move(work), done = std::move(done)]() mutable {
+                      work();
+                      shard->Post(std::move(done));
+                    });
 }
 
 // In the asking coroutine's frame; what comes after its end is not wanted any more.
@@ -72,9 +88,13 @@ Task<absl::StatusOr<std::string>> ShardTokens::Get(tokens::TokenSpec spec, std::
   auto result = std::make_shared<Result>();
   Wait wait(loop_, ++waits_);
   waiting_.push_back(&wait);
-  helper_->Run([store = store_, spec = std::move(spec), refused = std::move(refused),
-                result] { *result = store->Get(spec, refused); },
-               [this, number = wait.number, result] { Answer(number, std::move(**result)); });
+  const std::string source = spec.source;
+  helper_->RunFor(
+      source,
+      [store = store_, spec = std::move(spec), refused = std::move(refused), result] {
+        *result = store->Get(spec, refused);
+      },
+      [this, number = wait.number, result] { Answer(number, std::move(**result)); });
   absl::StatusOr<std::string> answer = co_await wait.answer;
   waiting_.remove(&wait);
   co_return answer;

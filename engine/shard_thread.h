@@ -37,8 +37,8 @@ struct ShardThreadParts {
   StoreReadThread* store_reader = nullptr;
   std::shared_ptr<transport::dns::DnsService> dns;
   CredentialPauses* credential_pauses = nullptr;
-  HelperThread* key_helper = nullptr;
-  HelperThread* token_helper = nullptr;
+  HelperThreads* key_helper = nullptr;
+  HelperThreads* token_helper = nullptr;
   tokens::TokenStore* token_store = nullptr;  // Touched by token_helper's work only.
   std::vector<FlightJournal*> flights;        // One a shard.
   std::shared_ptr<const Settings> settings;

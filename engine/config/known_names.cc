@@ -144,7 +144,7 @@ constexpr std::string_view kNames =
     "smtp_body_checks smtp_cname_overrides_servername "
     "smtp_connection_cache_destinations "
     "smtp_discard_ehlo_keyword_address_maps smtp_dns_reply_filter "
-    "smtp_dns_resolver_options smtp_dns_support_level smtp_generic_maps smtp_header_checks "
+    "smtp_dns_resolver_options smtp_generic_maps smtp_header_checks "
     "smtp_mime_header_checks smtp_min_data_rate smtp_nested_header_checks smtp_per_record_deadline "
     "smtp_per_request_deadline smtp_pix_workaround_delay_time smtp_pix_workaround_maps "
     "smtp_pix_workaround_threshold_time smtp_pix_workarounds smtp_quote_rfc821_envelope "

@@ -57,7 +57,7 @@ ParameterGroup GeneralParameters() {
                "Below the stop limit of a supervisor other than systemd, which is told."),
           Text("compatibility_level", "0", MAILRACE_FIELD(general.compatibility_level),
                "a Postfix version",
-               "Only for expressions that mention it; no default here depends on it.",
+               "Without effect but in expressions that mention it: no default here depends on it.",
                "Leave it as the Postfix main.cf has it."),
           Text("recipient_delimiter", "", MAILRACE_FIELD(general.recipient_delimiter), "characters",
                "Separates a user from an extension; used when senders are looked up for "
@@ -132,7 +132,10 @@ ParameterGroup EntropyParameters() {
                   .AtStart(),
               Integer("tls_daemon_random_bytes", "32", 1, 255,
                       MAILRACE_FIELD(entropy.tls_daemon_random_bytes),
-                      "Octets that the service hands to the TLS library at start.", "Hardly ever.")
+                      "Accepted for compatibility, without effect: no process asks another for a "
+                      "seed; the TLS library's generator has the kernel's and what "
+                      "tls_random_source adds.",
+                      "Never.")
                   .AtStart(),
               Time("tls_random_reseed_period", "3600s", 's', 1, 365 * kDay,
                    MAILRACE_FIELD(entropy.tls_random_reseed_period),

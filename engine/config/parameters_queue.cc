@@ -87,9 +87,9 @@ ParameterGroup QueueParameters() {
                 "no when applications ask for it without anybody reading."),
           Time("transport_retry_time", "60s", 's', 1, kDay,
                MAILRACE_FIELD(queue.transport_retry_time),
-               "How soon delivery is tried again when it could not even begin, such as for want "
-               "of sockets.",
-               "Hardly ever."),
+               "Accepted for compatibility, without effect: there are no delivery programs that "
+               "could fail to start.",
+               "Never."),
           Octets("queue_minfree", "0", 0, INT64_MAX, MAILRACE_FIELD(queue.queue_minfree),
                  "Free space on the queue's file system below which submissions are put off "
                  "(452). 0: one and a half times message_size_limit and the reserve.",

@@ -22,7 +22,11 @@ ParameterGroup SaslParameters() {
           Text("smtp_sasl_password_maps", "", MAILRACE_FIELD(sasl.smtp_sasl_password_maps),
                "lookup tables",
                "user:password by server host name, then by the next-hop as written in relayhost "
-               "(with brackets and port). Read at start and on reload.",
+               "(with brackets and port). Read at start and on reload. An entry without a password "
+               "(\"user\", or \":\" for whom the certificate names) logs in by EXTERNAL where "
+               "there is "
+               "a client certificate and the server offers it; one with a password does so if "
+               "nothing else is left, as with smtp_sasl_mechanism_filter = external.",
                "Always with smtp_sasl_auth_enable = yes."),
           Text("smtp_sasl_password_result_delimiter", ":",
                MAILRACE_FIELD(sasl.smtp_sasl_password_result_delimiter), "one or more characters",

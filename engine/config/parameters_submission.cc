@@ -59,7 +59,8 @@ ParameterGroup SubmissionParameters() {
                  "For applications on other hosts.")
               .AtStart(),
           Custom("http_listen", "127.0.0.1:8025", &SetHttp, kListenForm,
-                 "Reserved for the HTTP interface, which does not exist yet: only checked.",
+                 "Without effect: reserved for the HTTP interface, which does not exist yet; only "
+                 "checked.",
                  "Empty keeps it off for ever.")
               .AtStart(),
           Text("smtpd_tls_cert_file", "", MAILRACE_FIELD(submission.smtpd_tls_cert_file),
@@ -126,7 +127,9 @@ ParameterGroup SubmissionParameters() {
                   "More for applications that try many bad addresses in one session."),
           Integer("smtpd_soft_error_limit", "10", 0, 1'000'000,
                   MAILRACE_FIELD(submission.smtpd_soft_error_limit),
-                  "After this many errors a client is slowed down.", "Hardly ever."),
+                  "Accepted for compatibility, without effect: nobody is slowed down; "
+                  "smtpd_hard_error_limit ends the session.",
+                  "Never."),
           Integer("smtpd_junk_command_limit", "100", 1, 1'000'000,
                   MAILRACE_FIELD(submission.smtpd_junk_command_limit),
                   "NOOP, RSET, VRFY and the like between messages before they count as errors.",

@@ -146,7 +146,7 @@ std::vector<Parameter> CertificateParameters() {
            "For a relay with a self-signed certificate."),
       Word("smtp_tls_fingerprint_digest", "sha256", "sha256",
            MAILRACE_FIELD(tls.smtp_tls_fingerprint_digest),
-           "The digest of fingerprints. MD5 and SHA-1 are not offered.", "Never."),
+           "Without effect: fingerprints are always SHA-256. MD5 and SHA-1 are refused.", "Never."),
       YesNo("smtp_tls_match_subject_cn", "no", MAILRACE_FIELD(tls.smtp_tls_match_subject_cn),
             "Also compare the subject's CommonName when a certificate has no DNS names. Not in "
             "Postfix, which always does; RFC 9525 forbids it.",

@@ -24,6 +24,7 @@ struct SmtpOptions {
   std::vector<std::string> inet_protocols;
   std::string smtp_address_preference;
   std::vector<std::string> smtp_host_lookup;
+  std::vector<std::string> smtp_dns_support_level;
   bool disable_dns_lookups = false;
   int64_t smtp_mx_address_limit = 0;
   int64_t smtp_mx_session_limit = 0;

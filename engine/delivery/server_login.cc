@@ -34,10 +34,13 @@ std::string Joined(const std::vector<std::string>& words) {
 
 LoginRefusal Refuse(std::string text) { return {Trouble{{4, 7, 0}, std::move(text)}}; }
 
-// The mechanism to use; empty: why not is in *refusal.
+// The mechanism to use; empty: why not is in *refusal. EXTERNAL goes first for who has no
+// password, and last for who has one: then it is what smtp_sasl_mechanism_filter left.
 std::string Choose(const DestinationPolicy& rules, const std::vector<std::string>& usable,
-                   tls::Engine* engine, const ServerTls& policy, bool bearer,
-                   const logs::Peer& peer, LoginRefusal* refusal) {
+                   tls::Engine* engine, const ServerTls& policy,
+                   const transport::sasl::Credentials& credentials, const logs::Peer& peer,
+                   LoginRefusal* refusal) {
+  const bool bearer = credentials.bearer;
   if (usable.empty()) {
     *refusal =
         Refuse(fmt::format("SASL authentication failed: server {} offered no compatible "
@@ -52,12 +55,16 @@ std::string Choose(const DestinationPolicy& rules, const std::vector<std::string
                                        : DestinationPolicy::Security::kTls;
   }
   const bool binding = engine != nullptr && !engine->ChannelBinding().empty();
+  const bool external = engine != nullptr && !bearer && policy.context->has_certificate() &&
+                        transport::sasl::OffersExternal(usable, rules.SaslOptions(security));
+  if (external && credentials.password.empty()) return std::string(transport::sasl::kExternal);
   std::string mechanism;
   // Whoever reads a token has it: never in clear (RFC 6750 5.3), whatever the options are.
   if (!bearer || engine != nullptr) {
     mechanism =
         transport::sasl::ChooseMechanism(usable, rules.SaslOptions(security), binding, bearer);
   }
+  if (mechanism.empty() && external) return std::string(transport::sasl::kExternal);
   if (mechanism.empty()) {
     *refusal = Refuse(
         fmt::format("SASL authentication failed; cannot authenticate to server {}: no mechanism "
@@ -172,8 +179,8 @@ Task<std::optional<LoginRefusal>> LogInToServer(ShardContext* context,
   }
   if (!login.credentials) co_return std::nullopt;
   LoginRefusal refusal;
-  const std::string mechanism = Choose(rules, usable, session->stream().tls(), policy,
-                                       login.credentials->bearer, peer, &refusal);
+  const std::string mechanism =
+      Choose(rules, usable, session->stream().tls(), policy, *login.credentials, peer, &refusal);
   if (mechanism.empty()) co_return refusal;
   const CredentialPauses::Key pause_key = PauseKey(login, peer);
   const std::optional<std::string> said =

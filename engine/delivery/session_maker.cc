@@ -42,6 +42,8 @@ class SessionTry {
   // `allow_tls` false: the plain-text retry after a failed handshake.
   Task<void> Run(bool allow_tls);
 
+  bool has_credentials() const { return credentials_.has_value(); }
+
   std::unique_ptr<ClientSession> session;
   DestinationKey key;
   logs::Peer peer;
@@ -157,6 +159,7 @@ Task<bool> SessionTry::Dial() {
   options.helo_name = settings.helo_name;
   options.timeouts = settings.timeouts;
   options.discard_ehlo_keywords = settings.discard_ehlo_keywords;
+  options.await_quit_reply = settings.await_quit_reply;
   options.tolerance = context_->tolerances->Of(key, settings.tolerance);
   options.helper = context_->helper;
   options.salted_passwords = context_->salted_passwords;
@@ -282,7 +285,7 @@ Task<bool> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> set
     co_await attempt.Run(true);
     // Plain text instead, on a new connection: only where nothing but `may` was asked
     // for, no credentials exist, and the mail has waited (postfix-semantics 3.6).
-    if (attempt.session == nullptr && attempt.handshake_failed && attempt.key.sasl_user.empty() &&
+    if (attempt.session == nullptr && attempt.handshake_failed && !attempt.has_credentials() &&
         mail_age >= settings->retry.minimal_backoff) {
       co_await attempt.Run(false);
     }

@@ -90,7 +90,10 @@ std::string CheckCredential(std::string_view value, std::string_view delimiter) 
     return "line break in user or password";
   }
   if (delimiter.empty()) return value.empty() ? "the password is empty" : "";
-  if (value.substr(0, value.find(delimiter)).empty()) return "the user name is empty";
+  // The delimiter alone: whom the client certificate names (EXTERNAL).
+  if (value.substr(0, value.find(delimiter)).empty() && value != delimiter) {
+    return "the user name is empty";
+  }
   return "";
 }
 

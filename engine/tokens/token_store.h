@@ -1,9 +1,12 @@
-// The tokens that are valid now, one a source. Owned by the thread that fetches them, and
-// touched by no other: what shards ask for at the same time is fetched once.
+// The tokens that are valid now, one a source. Thread-safe; a source is asked without the
+// lock. REQUIRES: one Get at a time for one source (Helper::RunFor): what shards ask for at
+// the same time is then fetched once.
 #pragma once
 
 #include <functional>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,7 +25,7 @@ class TokenStore {
   // A token that is still valid for a while, fetched if there is none. `refused` is one
   // that a server did not want: it is not given again, unless fetching brings no other.
   absl::StatusOr<std::string> Get(const TokenSpec& spec, std::string_view refused);
-  size_t size() const { return tokens_.size(); }
+  size_t size() const;
 
  private:
   // Sources are as many as sasl_token_maps has; reloads may bring others.
@@ -34,7 +37,10 @@ class TokenStore {
     Token token;
     absl::Time refresh;  // Before it expires: from then on it is fetched anew.
   };
-  std::map<std::string, Kept> tokens_;  // By source.
+  std::optional<Kept> Find(const std::string& source) const;
+  void Keep(const std::string& source, Kept kept);
+  mutable std::mutex mutex_;
+  std::map<std::string, Kept> tokens_;  // By source. Guarded by mutex_.
 };
 
 }  // namespace mailrace::engine::tokens

@@ -98,7 +98,7 @@ class Table:
             if words[0] == "==":
                 chapter = line[2:].strip()
             elif words[0] == "let":
-                self._words[words[1]] = words[2].removeprefix("= ")
+                self._words[words[1]] = self._expand(words[2].removeprefix("= "))
             elif words[0] == "server":
                 self._add_server(words[1], words[2] if len(words) > 2 else "")
             elif words[0] == "mx":
@@ -109,13 +109,16 @@ class Table:
             else:
                 self._add_rows(chapter, line)
 
+    def _expand(self, text):
+        return re.sub(r"\$\{(\w+)\}", lambda word: self._words[word.group(1)], text)
+
     def _add_server(self, name, text):
         house = House.parse(name, f"127.0.1.{len(self.houses) + 1}", text)
         self.houses.append(house)
         self.zone[house.host, "A"] = [house.address]
 
     def _add_rows(self, chapter, line):
-        line = re.sub(r"\$\{(\w+)\}", lambda word: self._words[word.group(1)], line)
+        line = self._expand(line)
         pieces = re.split(r"\(([^()]*)\)", line)
         choices = [piece.split("/") if i % 2 else [piece] for i, piece in enumerate(pieces)]
         for choice in itertools.product(*choices):

@@ -1,6 +1,7 @@
 // Work that leaves the shard, and comes back or is not waited for any more.
 #include "engine/shard_helper.h"
 
+#include <algorithm>
 #include <future>
 
 #include "gmock/gmock.h"
@@ -79,11 +80,11 @@ TEST_F(ShardTokensTest, AStopWaitsForNothingAndALateAnswerDoesNoHarm) {
   EXPECT_THAT(answers_, ElementsAre("error", "error"));
 }
 
-TEST(HelperThreadTest, WorkIsDoneInOrderAndItsEndIsPosted) {
+TEST(HelperThreadsTest, WorkIsDoneInOrderAndItsEndIsPosted) {
   struct AtOnce final : ShardPost {
     void Post(std::function<void()> call) override { call(); }
   } post;
-  HelperThread thread("test");
+  HelperThreads thread("test");
   ShardHelper helper(&thread, &post);
   std::vector<int> order;
   std::promise<void> finished;
@@ -93,12 +94,12 @@ TEST(HelperThreadTest, WorkIsDoneInOrderAndItsEndIsPosted) {
   EXPECT_THAT(order, ElementsAre(1, 2, 3));
 }
 
-TEST(HelperThreadTest, WhatRunsHearsOfTheStop) {
+TEST(HelperThreadsTest, WhatRunsHearsOfTheStop) {
   std::promise<void> begun;
   std::promise<void> heard;
   {
-    HelperThread thread("test");
-    thread.Enqueue([&] {
+    HelperThreads thread("test");
+    thread.Enqueue("", [&] {
       begun.set_value();
       while (!thread.stopping()) std::this_thread::yield();
       heard.set_value();
@@ -106,6 +107,53 @@ TEST(HelperThreadTest, WhatRunsHearsOfTheStop) {
     begun.get_future().wait();
   }
   heard.get_future().wait();
+}
+
+TEST(HelperThreadsTest, ASlowAccountKeepsNoOtherWaiting) {
+  std::promise<void> slow_begun;
+  std::promise<void> let_slow_end;
+  std::promise<void> other_done;
+  HelperThreads threads("test", 2);
+  threads.Enqueue("slow", [&] {
+    slow_begun.set_value();
+    let_slow_end.get_future().wait();
+  });
+  slow_begun.get_future().wait();
+  // Sessions of the slow one queue up behind it, and take no thread meanwhile.
+  for (int i = 0; i < 10; ++i) threads.Enqueue("slow", [] {});
+  threads.Enqueue("other", [&] { other_done.set_value(); });
+  other_done.get_future().wait();
+  let_slow_end.set_value();
+}
+
+TEST(HelperThreadsTest, WorksOfOneKeyAreDoneInOrderAndOneAtATime) {
+  constexpr int kWorks = 200;
+  struct Seen {
+    bool busy = false;
+    bool overlap = false;
+    std::vector<int> order;
+  } seen[2];  // Not locked: a thread sanitizer would see an overlap too.
+  std::promise<void> done[2];
+  {
+    HelperThreads threads("test", 4);
+    for (int i = 0; i < kWorks; ++i) {
+      for (int key = 0; key < 2; ++key) {
+        threads.Enqueue(std::to_string(key), [&seen = seen[key], &done = done[key], i] {
+          seen.overlap = seen.overlap || std::exchange(seen.busy, true);
+          seen.order.push_back(i);
+          std::this_thread::yield();
+          seen.busy = false;
+          if (i == kWorks - 1) done.set_value();
+        });
+      }
+    }
+    for (std::promise<void>& each : done) each.get_future().wait();
+  }
+  for (const Seen& each : seen) {
+    EXPECT_FALSE(each.overlap);
+    EXPECT_TRUE(std::is_sorted(each.order.begin(), each.order.end()));
+    EXPECT_EQ(each.order.size(), static_cast<size_t>(kWorks));
+  }
 }
 
 }  // namespace

@@ -37,7 +37,9 @@ class GsaslClient final : public Client {
     Cleanse(&credentials_.password);
   }
 
-  bool client_first() const override { return scram_ || mechanism_ == "PLAIN"; }
+  bool client_first() const override {
+    return scram_ || mechanism_ == "PLAIN" || mechanism_ == kExternal;
+  }
   bool complete() const override { return complete_; }
   absl::StatusOr<std::string> Step(std::string_view challenge) override;
   std::string SaltingKey(std::string_view challenge) const override;
@@ -142,10 +144,12 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Start(std::string_view mechanism
                                                       std::string_view service_host,
                                                       std::string_view channel_binding) {
   const std::string name = AsciiUppered(mechanism);
-  if (ChooseMechanism({name}, {}, true, credentials.bearer).empty()) {
+  const bool external = name == kExternal && !credentials.bearer;
+  if (!external && ChooseMechanism({name}, {}, true, credentials.bearer).empty()) {
     return absl::InvalidArgumentError(fmt::format("unknown SASL mechanism '{}'", Printable(name)));
   }
-  if (credentials.user.empty() || !Sendable(credentials.user) || !Sendable(credentials.password)) {
+  if ((credentials.user.empty() && !external) || !Sendable(credentials.user) ||
+      !Sendable(credentials.password)) {
     return absl::InvalidArgumentError("user or password is empty or holds a control character");
   }
   if (name.ends_with("-PLUS") && channel_binding.empty()) {
@@ -159,6 +163,11 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Start(std::string_view mechanism
     return absl::InternalError(fmt::format("SASL library: {}", gsasl_strerror(code)));
   }
   SessionPtr session(raw);
+  if (external) {
+    absl::Status status = SetProperty(raw, GSASL_AUTHZID, credentials.user);
+    if (!status.ok()) return status;
+    return std::make_unique<GsaslClient>(std::move(session), name, credentials);
+  }
   const std::array<std::pair<Gsasl_property, std::string_view>, 4> properties{
       {{GSASL_AUTHID, credentials.user},
        {GSASL_PASSWORD, credentials.password},

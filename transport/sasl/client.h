@@ -38,15 +38,22 @@ struct SecurityOptions {
 // The best mechanism that the server offers, the library has and `options` allow, or
 // empty. Order: SCRAM-SHA-256, SCRAM-SHA-1, DIGEST-MD5, CRAM-MD5, PLAIN, LOGIN; with
 // `channel_binding_available` the -PLUS forms come first. With `bearer` the credential is a
-// token: OAUTHBEARER, XOAUTH2 and nothing else. Names compare without case. EXTERNAL is
-// never chosen: a client certificate alone asks for no AUTH.
+// token: OAUTHBEARER, XOAUTH2 and nothing else. Names compare without case. Never
+// EXTERNAL: OffersExternal() is for who showed a certificate.
 std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
                             bool channel_binding_available, bool bearer = false);
+
+// EXTERNAL (RFC 4422 appendix A): who we are the server knows from our TLS certificate. True
+// if it is offered and `options` allow it: neither password nor challenge, but nothing that
+// proves the server or withstands who sits between (as Cyrus SASL classes it).
+inline constexpr std::string_view kExternal = "EXTERNAL";
+bool OffersExternal(const std::vector<std::string>& offered, const SecurityOptions& options);
 
 class Client {
  public:
   // `service_host` is the relay's name. `channel_binding` is tls::Engine's, or empty.
-  // InvalidArgument: a mechanism that ChooseMechanism never returns; credentials without
+  // EXTERNAL asks to act as the user; without one, as whom the certificate names.
+  // InvalidArgument: a mechanism that is none of ours; other credentials without
   // a user or with NUL, CR or LF in them; -PLUS without a binding.
   static absl::StatusOr<std::unique_ptr<Client>> Start(std::string_view mechanism,
                                                        const Credentials& credentials,

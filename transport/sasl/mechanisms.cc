@@ -49,6 +49,20 @@ bool Allowed(const Mechanism& mechanism, const SecurityOptions& options) {
 
 }  // namespace
 
+namespace {
+
+bool IsOffered(const std::vector<std::string>& offered, std::string_view mechanism) {
+  return std::any_of(offered.begin(), offered.end(),
+                     [&](const std::string& name) { return EqualsIgnoreCase(name, mechanism); });
+}
+
+}  // namespace
+
+bool OffersExternal(const std::vector<std::string>& offered, const SecurityOptions& options) {
+  const bool allowed = !options.noactive && !options.mutual_auth && !options.forward_secrecy;
+  return allowed && IsOffered(offered, kExternal);
+}
+
 std::string ChooseMechanism(const std::vector<std::string>& offered, const SecurityOptions& options,
                             bool channel_binding_available, bool bearer) {
   const std::span<const Mechanism> mechanisms =
@@ -56,10 +70,7 @@ std::string ChooseMechanism(const std::vector<std::string>& offered, const Secur
   for (const Mechanism& mechanism : mechanisms) {
     if (mechanism.binding && !channel_binding_available) continue;
     if (!Allowed(mechanism, options)) continue;
-    const bool is_offered = std::any_of(
-        offered.begin(), offered.end(),
-        [&](const std::string& name) { return EqualsIgnoreCase(name, mechanism.name); });
-    if (is_offered) return std::string(mechanism.name);
+    if (IsOffered(offered, mechanism.name)) return std::string(mechanism.name);
   }
   return "";
 }

@@ -280,6 +280,11 @@ Task<void> ClientSession::Quit() {
   const MonoTime deadline = loop_->now() + options_.timeouts.quit;
   WriteCommand("QUIT", "", &stream_->output());
   const absl::Status status = co_await stream_->Flush(deadline);
+  if (status.ok() && options_.await_quit_reply) {
+    // Whatever it is: there is nothing left that it could change.
+    [[maybe_unused]] const std::optional<Failure> reply =
+        co_await ReadReply(Step::kQuit, deadline - loop_->now());
+  }
   // RFC 5321 4.1.1.10 lets us close without the 221; whoever does not even take the QUIT
   // will not take a close_notify.
   if (status.ok()) co_await stream_->Shutdown(deadline);

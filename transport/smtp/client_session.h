@@ -41,13 +41,14 @@ struct ClientTimeouts {
   absl::Duration data_xfer = absl::Seconds(180);  // smtp_data_xfer_timeout, per block
   absl::Duration data_done = absl::Seconds(600);  // smtp_data_done_timeout
   absl::Duration rset = absl::Seconds(20);        // smtp_rset_timeout
-  absl::Duration quit = absl::Seconds(5);         // smtp_quit_timeout; we do not wait for it
+  absl::Duration quit = absl::Seconds(5);         // smtp_quit_timeout
 };
 
 struct ClientSessionOptions {
   std::string helo_name;  // smtp_helo_name
   ClientTimeouts timeouts;
   std::vector<std::string> discard_ehlo_keywords;  // Upper case: as if it had not said them.
+  bool await_quit_reply = false;  // Quit() waits for the 221; RFC 5321 4.1.1.10 wants it.
   // What is known of the server, and what may be said ahead of its replies. Null: the session
   // learns for itself.
   std::shared_ptr<Tolerance> tolerance;
@@ -103,8 +104,8 @@ class ClientSession {
   // Ends AwaitIdle, from the same shard. Harmless when nobody waits.
   void Interrupt();
 
-  // Sends QUIT unless the session is dead, waits for nothing longer than the flush,
-  // closes TLS. Then destroy.
+  // Sends QUIT unless the session is dead, waits for nothing longer than the flush (but
+  // await_quit_reply), closes TLS. Then destroy.
   Task<void> Quit();
   // What is awaited ends soon with kLocal "cancelled".
   void Cancel();

@@ -56,6 +56,8 @@ class Context {
   virtual ~Context() = default;
   // Of a client: the library's cipher list below TLS 1.3, for logs. Empty for a server.
   virtual const std::string& cipher_list() const = 0;
+  // There is an own certificate, for a peer that asks for one.
+  virtual bool has_certificate() const = 0;
 };
 
 // Errors name the file and the library's reason. A private key that does not fit its

@@ -52,6 +52,7 @@ class OpensslContext final : public Context {
   bool server() const { return server_; }
   int verify_depth() const { return verify_depth_; }
   const std::string& cipher_list() const override { return cipher_list_; }
+  bool has_certificate() const override { return SSL_CTX_get0_certificate(ctx_.get()) != nullptr; }
 
  private:
   SslCtxPtr ctx_;

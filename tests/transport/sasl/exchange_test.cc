@@ -242,7 +242,6 @@ TEST(ClientStart, RefusesWhatItCannotSay) {
     return Client::Start(mechanism, credentials, "mail.ex.test", "").status();
   };
   EXPECT_TRUE(start("plain", {"user", "pencil"}).ok());
-  EXPECT_TRUE(absl::IsInvalidArgument(start("EXTERNAL", {"user", "pencil"})));
   EXPECT_TRUE(absl::IsInvalidArgument(start("SCRAM-SHA-512", {"user", "pencil"})));
   EXPECT_TRUE(absl::IsInvalidArgument(start("", {"user", "pencil"})));
   EXPECT_TRUE(absl::IsInvalidArgument(start("PLAIN", {"", "pencil"})));
@@ -281,6 +280,22 @@ TEST(ServerLogin, TakesAnInitialResponseAsTheUser) {
 TEST(ServerStart, RefusesWhatItDoesNotHave) {
   EXPECT_FALSE(Server::Start("SCRAM-SHA-256-PLUS", "mail.ex.test", Passwords).ok());
   EXPECT_FALSE(Server::Start("ANONYMOUS", "mail.ex.test", Passwords).ok());
+}
+
+TEST(ExternalTest, SaysWhomToActAsOrNothing) {
+  for (const std::string user : {"someone", ""}) {
+    absl::StatusOr<std::unique_ptr<Client>> client =
+        Client::Start("external", {user, ""}, "relay.test", "");
+    ASSERT_TRUE(client.ok()) << client.status();
+    EXPECT_TRUE((*client)->client_first());
+    const absl::StatusOr<std::string> response = (*client)->Step("");
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(*response, user);
+    EXPECT_TRUE((*client)->complete());
+    EXPECT_FALSE((*client)->Step("more?").ok());
+  }
+  EXPECT_FALSE(Client::Start("EXTERNAL", {"some\r\none", ""}, "relay.test", "").ok());
+  EXPECT_FALSE(Client::Start("EXTERNAL", {"user", "token", true}, "relay.test", "").ok());
 }
 
 }  // namespace

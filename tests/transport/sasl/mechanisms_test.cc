@@ -58,5 +58,15 @@ TEST(ChooseMechanism, OtherOptionsAsCyrusDefinesThem) {
   EXPECT_EQ(Choose({"PLAIN"}, {.noanonymous = true}), "PLAIN");
 }
 
+TEST(OffersExternalTest, WhereItIsOfferedAndTheOptionsAreMet) {
+  EXPECT_TRUE(OffersExternal({"PLAIN", "external"}, {}));
+  EXPECT_TRUE(OffersExternal({"EXTERNAL"}, {.noplaintext = true, .noanonymous = true}));
+  EXPECT_TRUE(OffersExternal({"EXTERNAL"}, {.nodictionary = true}));
+  EXPECT_FALSE(OffersExternal({"PLAIN"}, {}));
+  EXPECT_FALSE(OffersExternal({"EXTERNAL"}, {.noactive = true}));
+  EXPECT_FALSE(OffersExternal({"EXTERNAL"}, {.mutual_auth = true}));
+  EXPECT_FALSE(OffersExternal({"EXTERNAL"}, {.forward_secrecy = true}));
+}
+
 }  // namespace
 }  // namespace mailrace::transport::sasl

@@ -481,5 +481,51 @@ TEST(Step, WordsArePostfixs) {
             "sending end of data -- message may be sent more than once");
 }
 
+// --- Hello and goodbye -------------------------------------------------------------
+
+TEST_F(ClientSessionTest, TheWordEsmtpIsFoundAnywhereInTheGreetingAndNowhereElse) {
+  EXPECT_FALSE(session_->greeted_with_esmtp());
+  OpenSession();
+  EXPECT_FALSE(session_->greeted_with_esmtp());
+  for (const auto& [greeting, said] : std::vector<std::pair<std::string_view, bool>>{
+           {"220 server.example ESMTP Postfix\r\n", true},
+           {"220-server.example\r\n220 we speak esmtp\r\n", true},
+           {"220 server.example SMTP\r\n", false},
+           {"220 noesmtp.example NOESMTP\r\n", false},
+           {"220\r\n", false}}) {
+    pair_ = MakeMemoryPair(&loop_);
+    session_ = std::make_unique<ClientSession>(
+        &loop_, std::make_unique<Stream>(std::move(pair_.client.connection)),
+        ClientSessionOptions());
+    scope_.Spawn([](ClientSession* session) -> Task<void> {
+      const std::optional<Failure> failure = co_await session->ReadGreeting();
+      EXPECT_FALSE(failure);
+    }(session_.get()));
+    Say(greeting);
+    EXPECT_EQ(session_->greeted_with_esmtp(), said) << greeting;
+  }
+}
+
+TEST_F(ClientSessionTest, QuitWaitsForItsReplyOnlyWhereThatIsAskedForAndNotForEver) {
+  for (const bool wait : {false, true}) {
+    for (const bool answer : {false, true}) {
+      pair_ = MakeMemoryPair(&loop_);
+      ClientSessionOptions options;
+      options.await_quit_reply = wait;
+      session_ = std::make_unique<ClientSession>(
+          &loop_, std::make_unique<Stream>(std::move(pair_.client.connection)), options);
+      bool over = false;
+      scope_.Spawn([](ClientSession* session, bool* over) -> Task<void> {
+        co_await session->Quit();
+        *over = true;
+      }(session_.get(), &over));
+      EXPECT_EQ(Heard(), "QUIT\r\n");
+      EXPECT_EQ(over, !wait);
+      answer ? Say("221 2.0.0 Bye\r\n") : Pass(options.timeouts.quit + absl::Seconds(1));
+      EXPECT_TRUE(over);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mailrace::transport::smtp
