@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/delivery/session_security.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -62,6 +63,13 @@ class Destination::Worker final : public transport::smtp::TransactionSource {
     settings_ = std::move(settings);
     uses_ = 0;
     delivered_any = false;
+  }
+
+  // Keeps what tickets the server has sent by now: under TLS 1.3 they come behind the handshake.
+  void KeepTlsSessions() {
+    // Trust may have changed since: what the old settings vouched for is worth nothing.
+    if (settings_ != destination_->context_->settings) return;
+    SaveTlsSessions(destination_->context_, *settings_, setup.session.get(), setup.key);
   }
 
   SessionSetup setup;
@@ -265,6 +273,7 @@ Task<void> Destination::Work(Worker* worker) {
       continue;
     }
     std::optional<Failure> failure = co_await worker->setup.session->RunTransactions(worker);
+    worker->KeepTlsSessions();
     if (std::optional<std::string> news = worker->setup.session->tolerance().TakeNews()) {
       context_->logger->Warning("smtp",
                                 fmt::format("server {} was spoken to ahead of its replies: {}",
