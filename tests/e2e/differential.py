@@ -61,14 +61,12 @@ class Row:
         return f"r{self.number}.test"
 
     def parameters(self, places):
-        """(name, value), the row's own last."""
+        """Names and values of its own."""
         text = self.settings
         for name, value in places.items():
             text = text.replace(f"@{name}@", str(value))
-        own = dict(map(str.strip, setting.split("=", 1))
-                   for setting in text.split(";") if setting.strip())
-        common = {name: places.get(value.strip("@"), value) for name, value in COMMON.items()}
-        return {**common, **own}
+        return dict(map(str.strip, setting.split("=", 1))
+                    for setting in text.split(";") if setting.strip())
 
 
 @dataclasses.dataclass
@@ -216,6 +214,9 @@ class Trial:
                        "client": self.certificates.client,
                        "client_key": self.certificates.client_key}
 
+    def _common(self):
+        return {name: self.places.get(value.strip("@"), value) for name, value in COMMON.items()}
+
     def run(self):
         started = time.monotonic()
         postfix = self._run_postfix()
@@ -265,12 +266,13 @@ class Trial:
         routes_file = write_file(self.directory / "routes", "".join(routes))
         postfix = PostfixClient(
             self.directory / "postfix", 25, services="".join(services),
-            settings="minimal_backoff_time = 300s\nmaximal_backoff_time = 300s\n"
+            settings="".join(f"{name} = {value}\n" for name, value in self._common().items())
+                     + "minimal_backoff_time = 300s\nmaximal_backoff_time = 300s\n"
                      f"queue_run_delay = 300s\ntransport_maps = texthash:{routes_file}\n")
         postfix.start()
         try:
             self._submit(postfix.port, rows)
-            end = time.monotonic() + DEADLINE
+            end = time.monotonic() + 4 * DEADLINE
             return [self._await_postfix(postfix, row, end) for row in rows]
         finally:
             postfix.stop()
@@ -307,8 +309,8 @@ class Trial:
     def _run_mailrace(self, row):
         directory = self.directory / f"mailrace-{row.number}"
         backoff = "1s" if row.tries > 1 else "300s"
-        settings = "".join(f"{name} = {value}\n"
-                           for name, value in row.parameters(self.places).items())
+        settings = "".join(f"{name} = {value}\n" for name, value in
+                           {**self._common(), **row.parameters(self.places)}.items())
         engine = Mailrace(directory, f"engine_shards = 1\nrelayhost = {row.nexthop}\n"
                           f"smtp_bind_address = {self._client_address(101, row)}\n"
                           f"minimal_backoff_time = {backoff}\nmaximal_backoff_time = {backoff}\n{settings}"

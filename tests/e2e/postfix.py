@@ -97,7 +97,8 @@ class Postfix:
             write_file(self._config / "main.cf", MAIN_CF.format(
                 directory=self.directory, host=self.host, next_port=self._next_port)
                 + self._settings + "\n")
-            started = self._postfix("start")
+            # Its scripts look at every line of master.cf, and that may be long.
+            started = self._postfix("start", timeout=4 * DEADLINE)
             if started.returncode == 0 and self._port_is_ours():
                 self._await_greeting()
                 return self
@@ -105,9 +106,9 @@ class Postfix:
             self.log_file.unlink(missing_ok=True)
         raise AssertionError(f"postfix does not start:\n{started.stderr}\n{self.log}")
 
-    def _postfix(self, *command, program="postfix"):
+    def _postfix(self, *command, program="postfix", timeout=DEADLINE):
         return subprocess.run([program, "-c", str(self._config), *command], text=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE)
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
 
     def _port_is_ours(self):
         """The master says that it started, or that it could not bind."""
