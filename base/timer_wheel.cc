@@ -129,6 +129,8 @@ MonoTime TimerWheel::NextWake() const {
     const int64_t due = (hand + distance) << (kBits * level);
     if (due < best) best = due;
   }
+  // From within Fire(): those that are left are about to fire as well.
+  if (best == INT64_MAX) return {tick_ * kTickNanos};
   return {best * kTickNanos};
 }
 

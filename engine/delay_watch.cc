@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/sync.h"
+#include "engine/parking.h"
 #include "engine/routing/router.h"
 #include "fmt/format.h"
 
@@ -21,10 +23,29 @@ constexpr absl::Duration kTurn = absl::Milliseconds(1);
 constexpr size_t kTellsAtOnce = 64;
 constexpr absl::Duration kTellPause = absl::Milliseconds(20);
 
-// No id below it was given since `time`.
-QueueId FirstIdOf(absl::Time time) {
-  const int64_t micros = std::max<int64_t>(0, absl::ToUnixMicros(time));
-  return {static_cast<uint64_t>(micros) << QueueIdSource::kShardBits};
+// Messages of one walk over the store.
+constexpr size_t kMessagesAtOnce = 1024;
+
+// A slice of the store, shared with the thread that reads it.
+struct Slice {
+  QueueId from;
+  QueueId before;
+  ShardShare share;
+  std::vector<QueueId> late;
+  std::optional<QueueId> next;
+};
+
+absl::Status FindLate(queue::Store* store, Slice* slice) {
+  const auto look = [slice](QueueId id, const absl::StatusOr<queue::RecoveredMessage>& found) {
+    if (!found.ok() || id >= slice->before || !slice->share.Owns(id)) return;
+    const bool told = found->has_retry && (found->retry.delay_warning_sent || found->retry.held);
+    if (!told) slice->late.push_back(id);
+  };
+  absl::StatusOr<std::optional<QueueId>> next = store->Scan(slice->from, kMessagesAtOnce, look);
+  if (!next.ok()) return next.status();
+  slice->next = *next;
+  if (slice->next && *slice->next >= slice->before) slice->next.reset();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -60,21 +81,69 @@ std::vector<QueueId> DelayWatch::NextLate(size_t* cursor, QueueId before, bool* 
 
 Task<void> DelayWatch::LookThrough() {
   const absl::Duration time = context_->settings->bounces.delay_warning_time;
-  const QueueId before = FirstIdOf(context_->loop->wall() - time);
-  size_t cursor = 0;
-  bool more = looked_until_ < before;
-  while (more && !stopped_) {
-    const std::vector<QueueId> late = NextLate(&cursor, before, &more);
-    for (size_t i = 0; i < late.size() && !stopped_; ++i) {
-      co_await Tell(late[i]);
-      if (i % kTellsAtOnce != kTellsAtOnce - 1) continue;
-      co_await SleepUntil(context_->loop, context_->loop->now() + kTellPause);
+  const QueueId before = QueueIdSource::FirstAt(context_->loop->wall() - time);
+  const Parking& parking = *context_->parking;
+  const uint64_t parkings = parking.parkings();
+  bool complete = true;
+  if (looked_until_ < before) {
+    if (parking.empty()) co_await LookThroughMemory(before);
+    // What is parked while others are looked at is not missed.
+    if (!parking.empty() || parking.parkings() != parkings) {
+      complete = co_await LookThroughStore(before);
     }
-    co_await SleepUntil(context_->loop, context_->loop->now() + kTurn);
   }
-  if (!stopped_) looked_until_ = std::max(looked_until_, before);
+  if (!stopped_ && complete) looked_until_ = std::max(looked_until_, before);
   looking_ = false;
   Arm();
+}
+
+Task<void> DelayWatch::LookThroughMemory(QueueId before) {
+  size_t cursor = 0;
+  bool more = true;
+  while (more && !stopped_) {
+    std::vector<QueueId> late = NextLate(&cursor, before, &more);
+    co_await TellAll(std::move(late));
+    co_await SleepUntil(context_->loop, context_->loop->now() + kTurn);
+  }
+}
+
+Task<bool> DelayWatch::LookThroughStore(QueueId before) {
+  std::optional<QueueId> from = looked_until_;
+  while (from && !stopped_) {
+    auto slice = std::make_shared<Slice>();
+    slice->from = *from;
+    slice->before = before;
+    slice->share = context_->parking->share();
+    OneShot<absl::Status> answer(context_->loop);
+    context_->reader->Walk([slice](queue::Store* store) { return FindLate(store, slice.get()); },
+                           [&answer](absl::Status status) { answer.Set(std::move(status)); });
+    const absl::Status status = co_await answer;
+    if (!status.ok()) co_return false;
+    from = slice->next;
+    co_await TellAll(std::move(slice->late));
+    co_await SleepUntil(context_->loop, context_->loop->now() + kTellPause);
+  }
+  co_return true;
+}
+
+Task<void> DelayWatch::TellAll(std::vector<QueueId> late) {
+  for (size_t i = 0; i < late.size() && !stopped_; ++i) {
+    co_await Tell(late[i]);
+    if (i % kTellsAtOnce != kTellsAtOnce - 1) continue;
+    co_await SleepUntil(context_->loop, context_->loop->now() + kTellPause);
+  }
+}
+
+// What is in delivery is spoken of at its end; held mail is meant to wait.
+bool DelayWatch::Waits(QueueId id) const {
+  bool in_memory = false;
+  bool waits = false;
+  context_->scheduler->ForEachOf(id, [&](queue::Job* job) {
+    in_memory = true;
+    waits = waits || job->state == queue::Job::State::kReady ||
+            job->state == queue::Job::State::kDeferred;
+  });
+  return waits || (!in_memory && context_->parking->MayHave(id));
 }
 
 Task<std::shared_ptr<QueuedMessage>> DelayWatch::Find(QueueId id) {
@@ -95,7 +164,7 @@ Task<std::shared_ptr<QueuedMessage>> DelayWatch::Find(QueueId id) {
 }
 
 Task<void> DelayWatch::Tell(QueueId id) {
-  if (context_->scheduler->Find(id) == nullptr) co_return;  // Ended meanwhile.
+  if (!Waits(id)) co_return;  // Ended meanwhile.
   std::shared_ptr<QueuedMessage> message = co_await Find(id);
   if (message == nullptr || stopped_) co_return;
   std::string why = ReasonOf(*message);

@@ -4,7 +4,8 @@
 //
 // Queue ids grow with time, so late mail is a range of ids that grows at its end: of each
 // job it is asked once whether its mail is late and untold, in rounds over all jobs, some at
-// a time, at most half a minute apart.
+// a time, at most half a minute apart. While mail is parked (engine/parking) the range is
+// walked in the store instead.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,11 @@ class DelayWatch {
  private:
   void Look();
   Task<void> LookThrough();
+  Task<void> LookThroughMemory(QueueId before);
+  // The store has all of them, parked or not. False: it could not be read.
+  Task<bool> LookThroughStore(QueueId before);
+  Task<void> TellAll(std::vector<QueueId> late);
+  bool Waits(QueueId id) const;
   // The late ones of the next jobs; `more` tells whether others follow.
   std::vector<QueueId> NextLate(size_t* cursor, QueueId before, bool* more);
   Task<void> Tell(QueueId id);

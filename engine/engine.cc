@@ -3,11 +3,12 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <unordered_set>
+#include <future>
 #include <utility>
 
 #include "engine/front_door.h"
-#include "engine/routing/router.h"
+#include "engine/memory_budget.h"
+#include "engine/recovered_job.h"
 #include "fmt/format.h"
 #include "queue/rocksdb_store.h"
 #include "transport/tls/context.h"
@@ -22,6 +23,46 @@ constexpr int kTokenThreads = 8;
 
 // Whether the process is to stop is looked at once in so many messages found at start.
 constexpr uint64_t kMessagesBetweenLooks = 1024;
+
+class RecoveryBatches {
+ public:
+  explicit RecoveryBatches(const std::vector<std::unique_ptr<ShardThread>>* shards)
+      : shards_(shards), lines_(shards->size()) {}
+
+  void Add(const queue::RecoveredMessage& message, const Settings& settings) {
+    const auto shards = static_cast<int>(shards_->size());
+    const auto shard = static_cast<size_t>(QueueIdSource::ShardOf(message.envelope.id, shards));
+    AppendJobs(message, settings, &lines_[shard].jobs);
+    if (lines_[shard].jobs.size() >= kBatchJobs) Send(shard);
+  }
+  // What is left; returns when the shards have taken everything.
+  void Finish() {
+    for (size_t shard = 0; shard < lines_.size(); ++shard) Send(shard);
+    for (Line& line : lines_) line.taken.wait();
+  }
+
+ private:
+  static constexpr size_t kBatchJobs = 4096;
+  struct Line {
+    std::vector<RecoveredJob> jobs;
+    std::future<void> taken;  // The batch before.
+  };
+
+  void Send(size_t shard) {
+    Line& line = lines_[shard];
+    if (line.taken.valid()) line.taken.wait();
+    auto taken = std::make_shared<std::promise<void>>();
+    line.taken = taken->get_future();
+    auto jobs = std::make_shared<std::vector<RecoveredJob>>(std::exchange(line.jobs, {}));
+    (*shards_)[shard]->Post([jobs, taken](ShardRuntime* runtime) {
+      for (const RecoveredJob& job : *jobs) runtime->shard->Recover(job);
+      taken->set_value();
+    });
+  }
+
+  const std::vector<std::unique_ptr<ShardThread>>* const shards_;
+  std::vector<Line> lines_;
+};
 
 Task<void> CloseDoor(std::shared_ptr<FrontDoor> door) {
   if (door != nullptr) co_await door->Stop();
@@ -50,6 +91,10 @@ absl::Status Engine::OpenQueue() {
   store.directory = options.general.queue_directory;
   store.accept_loss = start_.accept_loss;
   store.logger = start_.logger;
+  const MemoryBudget memory = ShareMemory(static_cast<uint64_t>(options.general.queue_memory_limit),
+                                          static_cast<int>(options.general.engine_shards));
+  store.memtable_octets = memory.memtable_octets;
+  store.cache_octets = memory.cache_octets;
   absl::StatusOr<std::unique_ptr<queue::Store>> opened = queue::OpenRocksdbStore(store);
   if (!opened.ok()) return opened.status();
   store_ = *std::move(opened);
@@ -159,50 +204,23 @@ absl::Status Engine::RestoreSuspensions() {
   return absl::OkStatus();
 }
 
+// The store is read here and the jobs go to their shards in batches: the two work side by
+// side, and at most two batches a shard wait, however long the queue is. Nothing is tried
+// before all of it was found whole.
 absl::Status Engine::RecoverMessages() {
-  struct Found {
-    std::vector<std::vector<RecoveredJob>> jobs;
-    std::unordered_set<std::string> names;  // Their addresses are stable.
-  };
-  auto found = std::make_shared<Found>();
-  found->jobs.resize(shards_.size());
-  const auto shards = static_cast<int>(shards_.size());
+  RecoveryBatches batches(&shards_);
   const absl::Status status = store_->Recover([&](queue::RecoveredMessage message) {
     report_.Count(message, clock_.Wall());
     if (report_.messages() % kMessagesBetweenLooks == 0 && start_.stop_requested != nullptr &&
         start_.stop_requested()) {
       store_->AbandonRecovery();
     }
-    auto& jobs =
-        found->jobs[static_cast<size_t>(QueueIdSource::ShardOf(message.envelope.id, shards))];
-    const size_t first = jobs.size();
-    size_t done = 0;
-    for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
-      if (done < message.done_indices.size() && message.done_indices[done] == i) {
-        ++done;
-        continue;
-      }
-      const std::string_view tenant = *found->names.insert(message.envelope.tenant).first;
-      const std::string_view nexthop =
-          *found->names.insert(NexthopOf(message.envelope, i, *start_.settings)).first;
-      bool known = false;
-      for (size_t j = first; j < jobs.size() && !known; ++j) {
-        known = jobs[j].nexthop == nexthop;
-        if (known) ++jobs[j].recipients;
-      }
-      if (!known) {
-        jobs.push_back({message.envelope.id, nexthop, 1, message.envelope.priority, tenant,
-                        message.has_retry && message.retry.held,
-                        message.has_retry ? message.retry.next_attempt : absl::InfinitePast()});
-      }
-    }
+    batches.Add(message, *start_.settings);
   });
+  batches.Finish();
   if (!status.ok()) return status;
-  for (size_t i = 0; i < shards_.size(); ++i) {
-    shards_[i]->Post([found, i](ShardRuntime* runtime) {
-      for (const RecoveredJob& job : found->jobs[i]) runtime->shard->Recover(job);
-      found->jobs[i] = {};
-    });
+  for (const std::unique_ptr<ShardThread>& shard : shards_) {
+    shard->Post([](ShardRuntime* runtime) { runtime->shard->RecoveryEnded(); });
   }
   return absl::OkStatus();
 }

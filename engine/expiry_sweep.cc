@@ -34,10 +34,7 @@ void ExpirySweep::Start() {
 
 bool ExpirySweep::IsOver(const queue::Job& job, MonoTime now) const {
   if (job.state != queue::Job::State::kReady) return false;
-  const queue::NexthopQueue& nexthop = *job.nexthop;
-  const bool dead =
-      nexthop.window() == 0 && nexthop.suspended(now) && !nexthop.suspended_until().infinite();
-  if (!dead) return false;
+  if (!IsDead(*job.nexthop, now)) return false;
   const queue::RetrySchedule& retry = context_->settings->retry;
   if (job.message != nullptr) {
     return context_->ages->Expired(static_cast<const QueuedMessage*>(job.message.get())->envelope(),
@@ -73,7 +70,11 @@ void ExpirySweep::Step() {
 void ExpirySweep::GiveUp(queue::Job* job) {
   if (job->message == nullptr) job->message = memory_->Find(job->id);
   if (job->message == nullptr && !memory_->may_load()) return;  // In the next round.
-  context_->scheduler->TakeAside(job);
+  if (job->state == queue::Job::State::kReady) {
+    context_->scheduler->TakeAside(job);
+  } else {
+    context_->scheduler->TakeOut(job, context_->loop->now());
+  }
   if (job->message != nullptr) {
     Loaded(job, std::static_pointer_cast<QueuedMessage>(job->message));
     return;
@@ -84,6 +85,11 @@ void ExpirySweep::GiveUp(queue::Job* job) {
 }
 
 void ExpirySweep::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
+  if (absl::IsNotFound(found.status())) {
+    context_->scheduler->Finish(job);  // As for a delivery: it ended meanwhile.
+    context_->rearm();
+    return;
+  }
   if (!found.ok()) {
     // As for a delivery: neither sent nor dropped until somebody looks.
     context_->logger->Log(Severity::kError, "qmgr",

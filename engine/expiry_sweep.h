@@ -7,7 +7,7 @@
 // the longer of the two lifetimes, so that nothing is read for nothing: bounces with a
 // shorter one may wait for that. A destination that the operator suspended keeps its mail.
 //
-// Lives on one shard.
+// Mail that is parked is engine/parked_expiry's. Lives on one shard.
 #pragma once
 
 #include <cstddef>
@@ -32,6 +32,12 @@ class ExpirySweep {
 
   // A destination was found dead (again). If a round is under way it goes on.
   void Start();
+  // A job that is not in flight, of a dead nexthop and too old: it goes back to its sender.
+  void GiveUp(queue::Job* job);
+  // Nobody tries its mail, and no operator wanted that.
+  static bool IsDead(const queue::NexthopQueue& nexthop, MonoTime now) {
+    return nexthop.window() == 0 && nexthop.suspended(now) && !nexthop.suspended_until().infinite();
+  }
   // No further mail is given up.
   void Stop() { stopped_ = true; }
 
@@ -41,7 +47,6 @@ class ExpirySweep {
  private:
   void Step();
   bool IsOver(const queue::Job& job, MonoTime now) const;
-  void GiveUp(queue::Job* job);
   void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);
 
   ShardContext* const context_;

@@ -59,6 +59,27 @@ absl::Duration MailAge::Age(const queue::Envelope& envelope, const queue::RetryS
   return believable ? std::max(age, absl::ZeroDuration()) : now - era.begin;
 }
 
+// Within an era ids grow with the time; they run ahead of a clock that was set back.
+QueueId MailAge::YoungerFrom(absl::Duration lifetime) {
+  Look();
+  const MonoTime now = clock_->Mono();
+  QueueId bound{now - start_ >= lifetime ? highest_id_ : 0};
+  for (size_t i = 0; i < eras_.size(); ++i) {
+    const Era& era = eras_[i];
+    const absl::Time began =
+        absl::UnixEpoch() + absl::Nanoseconds(era.begin.nanos) + era.offset_at_begin;
+    const QueueId first{std::max(era.first_id, i == 0 ? highest_id_ : 0)};
+    const absl::Duration ahead =
+        std::max(absl::ZeroDuration(), QueueIdSource::TimeOf(first) - began);
+    const absl::Time stamp =
+        absl::UnixEpoch() + absl::Nanoseconds(now.nanos) + era.offset - lifetime;
+    QueueId end = QueueIdSource::FirstAt(stamp + ahead + kJumpLeast);
+    if (i + 1 < eras_.size()) end = std::min(end, QueueId{eras_[i + 1].first_id});
+    if (end.value > era.first_id) bound = std::max(bound, end);
+  }
+  return bound;
+}
+
 absl::Time MailAge::Arrival(const queue::Envelope& envelope, const queue::RetrySchedule& schedule) {
   return clock_->Wall() - Age(envelope, schedule);
 }

@@ -43,6 +43,9 @@ class MailAge {
   absl::Duration Age(const queue::Envelope& envelope, const queue::RetrySchedule& schedule);
   // The same as a point on today's wall clock: for rules that take an arrival.
   absl::Time Arrival(const queue::Envelope& envelope, const queue::RetrySchedule& schedule);
+  // Mail with this id or a higher one has not been here for `lifetime`. Of the others some
+  // may have.
+  QueueId YoungerFrom(absl::Duration lifetime);
   // The lifetime is over: to be given up after the attempt that just failed.
   bool Expired(const queue::Envelope& envelope, const queue::RetrySchedule& schedule);
 

@@ -5,6 +5,7 @@
 namespace mailrace::engine {
 
 void MessageMemory::Add(const std::shared_ptr<QueuedMessage>& message) {
+  if (message->counted()) return;
   const size_t octets = message->memory_octets();
   const QueueId id = message->id();
   messages_[id] = message;
@@ -44,7 +45,8 @@ void MessageMemory::Loaded(QueueId id, bool with_content,
   }
   reader_->ReadChunk(id, 0, [this, id, message](absl::StatusOr<std::string> content) mutable {
     if (!content.ok()) {
-      Finish(id, content.status());
+      const bool lost = absl::IsNotFound(content.status());
+      Finish(id, lost ? absl::DataLossError(content.status().message()) : content.status());
       return;
     }
     message->set_content(std::make_shared<const std::string>(*std::move(content)));

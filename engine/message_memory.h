@@ -25,7 +25,8 @@ class MessageMemory {
   MessageMemory(const MessageMemory&) = delete;
   MessageMemory& operator=(const MessageMemory&) = delete;
 
-  // From now on it counts, until its last holder lets go.
+  // From now on it counts, until its last holder lets go. Before it is on its way to the
+  // disk, so that whoever finds it there knows that it has a holder.
   void Add(const std::shared_ptr<QueuedMessage>& message);
   // Null if nobody holds it. What the store says of one that somebody holds may be out of
   // date: the newest outcomes are still on their way there.
@@ -34,12 +35,17 @@ class MessageMemory {
   using Answer = std::function<void(absl::StatusOr<std::shared_ptr<QueuedMessage>>)>;
   // Reads it from the store, with its content if that is one record. Whoever asks for the
   // same message meanwhile gets the same object. REQUIRES: Find(id) is null. Deliveries ask
-  // may_load() first; an operator's wish need not.
+  // may_load() first; an operator's wish need not. NotFound: there is no such message (any
+  // more); other errors: it is there and cannot be read.
   void Load(QueueId id, Answer answer) { Ask(id, true, std::move(answer)); }
   // The same without the content, which a body that cannot be read need not keep from it:
   // for changes of its records. A delivery that meets this object reads the content itself.
   void LoadEnvelope(QueueId id, Answer answer) { Ask(id, false, std::move(answer)); }
-  bool may_load() const { return loading_.size() < kLoadsMax; }
+  // Not too many at once; and beyond `octets_max` one by one, for none may have to wait for
+  // another to leave.
+  bool may_load(uint64_t octets_max = UINT64_MAX) const {
+    return loading_.size() < (octets_ < octets_max ? kLoadsMax : 1);
+  }
   // Called after each load and its answers: whoever was refused one may try again.
   void set_on_load_end(std::function<void()> callback) { on_load_end_ = std::move(callback); }
 

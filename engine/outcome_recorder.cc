@@ -6,6 +6,8 @@
 
 #include "base/sync.h"
 #include "engine/logs/log_lines.h"
+#include "engine/message_memory.h"
+#include "engine/parking.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -53,7 +55,6 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
 
   uint32_t recipients = 0;  // Whose outcome becomes durable with this.
   bool removes = false;     // The message's records go.
-  bool defers = false;      // The job was deferred: its message may leave memory then.
   std::vector<std::shared_ptr<QueuedMessage>> notices;
   std::vector<FlightMark> marks;  // Cleared when this is durable.
   std::unique_ptr<Request> next;  // Of the same message, submitted while this was on its way.
@@ -92,6 +93,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       recorder_->AwaitSpace(std::move(self));
       return;
     }
+    const bool latest = next == nullptr;
     recorder_->Proceed(this);
     if (retrying_ && --recorder_->retrying_ == 0) recorder_->unblocked_();
     if (--recorder_->outstanding_ == 0) recorder_->durable_.NotifyAll();
@@ -102,7 +104,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
     context.stats->uncommitted_outcomes.Subtract(recipients);
     recorder_->ClearMarks(&marks);
     if (removes) recorder_->Removed(id_);
-    if (defers) recorder_->EvictDeferred(id_);
+    if (message_ != nullptr) context.parking->Recorded(message_, latest);
     for (std::shared_ptr<QueuedMessage>& notice : notices) recorder_->enqueue_(std::move(notice));
     if (durable != nullptr) durable();
   }
@@ -139,6 +141,10 @@ void OutcomeRecorder::ClearMarks(std::vector<FlightMark>* marks) {
 void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   context_->stats->uncommitted_outcomes.Add(request->recipients);
   ++outstanding_;
+  // Whoever sees a notice in the store before we know that it is there leaves it alone.
+  for (const std::shared_ptr<QueuedMessage>& notice : request->notices) {
+    context_->memory->Add(notice);
+  }
   // What is written of one message is written in its order: an older change that a full
   // disk makes us try again must neither undo nor outlive a newer one.
   const auto [line, only] = lines_.try_emplace(request->id(), Line{request.get(), request.get()});
@@ -341,6 +347,7 @@ void OutcomeRecorder::AddRemoval(QueuedMessage* message, Request* request) {
   request->writes.RemoveMessage(message->id(), message->envelope().chunks, message->done_indices(),
                                 message->has_retry());
   request->removes = true;
+  message->set_queued(false);
 }
 
 void OutcomeRecorder::PassFinished(std::unique_ptr<JobPass> pass) {
@@ -380,7 +387,10 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     Settle(std::move(pass));
     return;
   }
-  if (!owed || (wish != nullptr && wish->kind == OperatorWish::Kind::kRemove)) {
+  const bool unwanted_then = wish != nullptr && wish->kind == OperatorWish::Kind::kRemove;
+  if (!owed && !unwanted_then && OwesMore(message, job->nexthop->name())) {
+    context_->scheduler->Release(job, context_->loop->now());
+  } else if (!owed || unwanted_then) {
     context_->scheduler->Finish(job);
   } else if (pass->unfit) {
     // Damaged in the queue: neither sent nor dropped until somebody looks (O-06).
@@ -401,7 +411,6 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     Charge(pass.get());
     request->writes.PutRetry(message.id(), message.retry());
     message.set_has_retry();
-    request->defers = true;
     context_->scheduler->Defer(
         job, context_->loop->now() + (message.retry().next_attempt - context_->loop->wall()));
   } else {
@@ -537,9 +546,7 @@ Task<void> OutcomeRecorder::WarnOfDelay(std::shared_ptr<QueuedMessage> message, 
   if (!notifier_.DelayNoticeDue(*message)) co_return;
   const queue::Octets content = co_await notifier_.ContentHead(message.get());
   // Meanwhile it may have ended, by a delivery or by an operator.
-  if (message->pending_count() == 0 || context_->scheduler->Find(message->id()) == nullptr) {
-    co_return;
-  }
+  if (message->pending_count() == 0 || !message->queued()) co_return;
   auto request = std::make_unique<Request>(this, message->id(), message);
   notifier_.TellOfDelay(message.get(), {}, why, content == nullptr ? std::string_view() : *content,
                         {&request->writes, &request->notices});
@@ -579,13 +586,6 @@ void OutcomeRecorder::Removed(QueueId id) {
   if (context_->flights != nullptr) context_->flights->Forget(id);
   context_->stats->removed_messages.Add();
   context_->logger->Info("qmgr", logs::RemovedLine(id.ToString()));
-}
-
-void OutcomeRecorder::EvictDeferred(QueueId id) {
-  // Its state is on disk now: it may be read from there when it is due.
-  context_->scheduler->ForEachOf(id, [](queue::Job* job) {
-    if (job->state == queue::Job::State::kDeferred) job->message.reset();
-  });
 }
 
 }  // namespace mailrace::engine

@@ -93,6 +93,7 @@ class OutcomeRecorder {
   void LogRecipient(const JobPass& pass, uint32_t recipient, const Disposition& disposition,
                     const TransactionFacts& facts);
   void AddDelivered(JobPass* pass, Request* request);
+  bool OwesMore(const QueuedMessage& message, const std::string& nexthop) const;
   void AddRemoval(QueuedMessage* message, Request* request);
   void ExpirePending(JobPass* pass);
   bool WantsRelayedNotice(const JobPass& pass, uint32_t recipient,
@@ -106,7 +107,6 @@ class OutcomeRecorder {
   void Charge(JobPass* pass);
   bool EndWish(QueueId id);
   void Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Request> request);
-  void EvictDeferred(QueueId id);
   void Removed(QueueId id);
   void ClearMarks(std::vector<FlightMark>* marks);
   void Submit(std::unique_ptr<Request> request);

@@ -1,7 +1,9 @@
-// OutcomeRecorder, the part about mail that no server is asked about.
+// OutcomeRecorder, the part about mail that no server is asked about, and about recipients
+// whose route changed.
 #include <utility>
 
 #include "engine/outcome_recorder.h"
+#include "engine/routing/router.h"
 
 namespace mailrace::engine {
 
@@ -52,6 +54,17 @@ void OutcomeRecorder::PassSettled(std::unique_ptr<JobPass> pass, Disposition dis
     }
   }
   PassFinished(std::move(pass));
+}
+
+// Recipients that a reload routed to this nexthop while another job is trying them: the job
+// is theirs too, and looks at them again.
+bool OutcomeRecorder::OwesMore(const QueuedMessage& message, const std::string& nexthop) const {
+  if (message.pending_count() == 0) return false;
+  const queue::Envelope& envelope = message.envelope();
+  for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
+    if (message.pending(i) && NexthopOf(envelope, i, *context_->settings) == nexthop) return true;
+  }
+  return false;
 }
 
 }  // namespace mailrace::engine

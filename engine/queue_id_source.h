@@ -33,6 +33,15 @@ class QueueIdSource {
     return absl::FromUnixMicros(static_cast<int64_t>(id.value >> kShardBits));
   }
 
+  // No id below it was given since `time`.
+  static QueueId FirstAt(absl::Time time) {
+    const auto micros = static_cast<uint64_t>(std::max<int64_t>(0, absl::ToUnixMicros(time)));
+    return {micros << kShardBits};
+  }
+
+  // The shard that gave the id.
+  static int GivenBy(QueueId id) { return static_cast<int>(id.value & (kShardsMax - 1)); }
+
   // Which of `shards` delivers a message found at start.
   static int ShardOf(QueueId id, int shards) {
     return static_cast<int>((id.value >> kShardBits) % static_cast<uint64_t>(shards));

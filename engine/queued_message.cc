@@ -14,6 +14,7 @@ QueuedMessage::QueuedMessage(queue::RecoveredMessage found)
     if (index < states_.size() && pending(index)) MarkFinal(index);
   }
   has_retry_ = found.has_retry;
+  queued_ = true;
   retry_ = std::move(found.retry);
 }
 

@@ -43,6 +43,10 @@ class QueuedMessage final : public queue::MessageHandle {
   void GiveBack(uint32_t recipient) {
     if (taken(recipient)) states_[recipient] = RecipientState::kPending;
   }
+  // From when it has jobs until its records are being removed. Outside of that time
+  // nobody may take it up who finds its records in the store.
+  bool queued() const { return queued_; }
+  void set_queued(bool queued) { queued_ = queued; }
   uint32_t pending_count() const { return pending_count_; }
   // REQUIRES: pending(recipient).
   void MarkFinal(uint32_t recipient);
@@ -68,6 +72,7 @@ class QueuedMessage final : public queue::MessageHandle {
   uint32_t pending_count_ = 0;
   queue::RetryState retry_;
   bool has_retry_ = false;
+  bool queued_ = false;
   std::function<void()> release_;
 };
 

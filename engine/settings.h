@@ -80,7 +80,8 @@ struct Settings {
   queue::DestinationLimits limits;         // Of all shards together.
   queue::Tenants::WeightOf tenant_weight;  // Null: all weigh the same.
   bool soft_bounce = false;
-  uint64_t memory_octets_max = 512ull << 20;  // Of one shard.
+  uint64_t memory_octets_max = 512ull << 20;  // Messages in memory; of one shard.
+  size_t jobs_max = 1'000'000;                // Jobs in memory; of one shard.
   uint64_t free_space_reserve = 64ull << 20;  // Below this much free space: 452.
   uint64_t message_octets_max = 10'240'000;
 

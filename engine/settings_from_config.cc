@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "engine/config/message_class.h"
+#include "engine/memory_budget.h"
 #include "engine/own_addresses.h"
 #include "engine/routing/configured_policy.h"
 #include "engine/routing/routes.h"
@@ -149,7 +150,10 @@ bool FillQueue(const Config& config, Settings* settings, Diagnostics* diagnostic
       feedback("smtp_destination_concurrency_negative_feedback",
                queue.smtp_destination_concurrency_negative_feedback, &limits.negative_feedback);
   settings->soft_bounce = queue.soft_bounce;
-  settings->memory_octets_max = static_cast<uint64_t>(options.general.queue_memory_limit / shards);
+  const MemoryBudget memory =
+      ShareMemory(static_cast<uint64_t>(options.general.queue_memory_limit), shards);
+  settings->memory_octets_max = memory.message_octets;
+  settings->jobs_max = memory.jobs_max;
   settings->free_space_reserve =
       static_cast<uint64_t>(std::max(queue.queue_minfree, queue.queue_free_space_reserve));
   settings->message_octets_max = static_cast<uint64_t>(options.submission.message_size_limit);

@@ -5,11 +5,19 @@
 
 #include "base/sync.h"
 #include "engine/logs/log_lines.h"
+#include "engine/recovered_job.h"
 #include "engine/routing/router.h"
 #include "engine/shard_helper.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
+
+namespace {
+
+// Until a job looks again for recipients that another one is trying.
+constexpr absl::Duration kTakenPause = absl::Seconds(1);
+
+}  // namespace
 
 // A change somebody waits for.
 class Shard::CommitWait final : public queue::CommitRequest {
@@ -26,23 +34,26 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
     : context_(std::move(context)),
       memory_(context_.reader, &stats_),
       scheduler_(context_.settings->limits.Share(context_.shard, context_.shards)),
+      parking_(&context_, &memory_, highest_id,
+               [this](queue::NexthopQueue* nexthop) { Pump(nexthop); }),
       tasks_(context_.loop),
       ids_(context_.shard, highest_id),
       ages_(&context_.loop->clock(), &ids_, highest_id,
             context_.shard == 0 ? context_.logger : nullptr),
       recorder_(
           &context_,
-          [this](std::shared_ptr<QueuedMessage> message) {
-            Enqueue(std::move(message), absl::InfinitePast());
-          },
+          [this](std::shared_ptr<QueuedMessage> message) { Enqueue(std::move(message)); },
           [this] { PumpAll(); }),
       expiry_sweep_(&context_, &memory_, &recorder_,
                     [this](queue::Job* job) { return BeginPass(job); }),
+      parked_expiry_(&context_, &memory_, &expiry_sweep_),
       delay_watch_(&context_, &memory_, &recorder_),
       operations_(&context_, &memory_, &recorder_),
       tick_([this] { Tick(); }) {
   scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   context_.scheduler = &scheduler_;
+  context_.memory = &memory_;
+  context_.parking = &parking_;
   context_.tasks = &tasks_;
   context_.ids = &ids_;
   context_.ages = &ages_;
@@ -53,9 +64,13 @@ Shard::Shard(ShardContext context, uint64_t highest_id)
   context_.salted_passwords = &salted_passwords_;
   context_.wishes = &wishes_;
   context_.rearm = [this] { ArmTick(); };
-  context_.destination_died = [this] { expiry_sweep_.Start(); };
+  context_.destination_died = [this] {
+    expiry_sweep_.Start();
+    parked_expiry_.Start();
+  };
   delay_watch_.Arm();
   memory_.set_on_load_end([this] { PumpLoadLine(); });
+  scheduler_.set_on_end([this](const queue::Job& job) { parking_.JobEnded(job); });
   scheduler_.set_on_ready([this](queue::NexthopQueue* nexthop) { Pump(nexthop); });
 }
 
@@ -111,6 +126,9 @@ Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_ch
   if (envelope.chunks > 0) writes.PutChunk(envelope.id, envelope.chunks - 1, last_chunk);
   if (envelope.chunks > 1) writes.CloseIntake(envelope.id);
   writes.PutMessage(envelope);
+  auto message = std::make_shared<QueuedMessage>(std::move(envelope));
+  if (!message->streamed()) message->set_content(std::move(last_chunk));
+  memory_.Add(message);
   const absl::Status status = co_await Commit(std::move(writes));
   if (!status.ok()) {
     stats_.intake_refused.Add();
@@ -118,63 +136,47 @@ Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_ch
   }
   stats_.commit_time.Record(context_.loop->clock().Mono() - begun);
   stats_.accepted_messages.Add();
-  stats_.OfClass(envelope.priority).accepted_messages.Add();
-  stats_.accepted_recipients.Add(envelope.recipients.size());
-  stats_.accepted_octets.Add(envelope.octets);
-  auto message = std::make_shared<QueuedMessage>(std::move(envelope));
-  if (!message->streamed()) message->set_content(std::move(last_chunk));
-  Enqueue(std::move(message), absl::InfinitePast());
+  stats_.OfClass(message->envelope().priority).accepted_messages.Add();
+  stats_.accepted_recipients.Add(message->envelope().recipients.size());
+  stats_.accepted_octets.Add(message->envelope().octets);
+  Enqueue(std::move(message));
   co_return absl::OkStatus();
 }
 
-void Shard::Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_attempt) {
+void Shard::Enqueue(std::shared_ptr<QueuedMessage> message) {
   const queue::Envelope& envelope = message->envelope();
   context_.logger->Info("qmgr", logs::ActiveLine(envelope.id.ToString(), envelope.reverse_path,
                                                  envelope.octets, envelope.recipients.size()));
-  const MonoTime now = context_.loop->now();
-  const absl::Time wall = context_.loop->wall();
-  MonoTime due = next_attempt <= wall ? now : now + (next_attempt - wall);
-  // defer_transports: kept, not tried, until the configuration says otherwise or an
-  // operator flushes.
-  if (context_.settings->delivery_deferred) due = MonoTime::Infinite();
+  message->set_queued(true);
   memory_.Add(message);
   const bool keep = memory_.octets() <= context_.settings->memory_octets_max &&
                     !context_.settings->delivery_deferred;
   // Grouped by nexthop; with a relayhost there is one.
-  std::vector<std::pair<std::string, uint32_t>> nexthops;
-  for (size_t i = 0; i < envelope.recipients.size(); ++i) {
-    std::string nexthop = NexthopOf(envelope, i, *context_.settings);
-    const auto it = std::find_if(nexthops.begin(), nexthops.end(),
-                                 [&](const auto& entry) { return entry.first == nexthop; });
-    if (it == nexthops.end()) {
-      nexthops.emplace_back(std::move(nexthop), 1);
-    } else {
-      ++it->second;
-    }
-  }
-  for (const auto& [nexthop, recipients] : nexthops) {
-    queue::Job* job = scheduler_.Add(envelope.id, nexthop, keep ? message : nullptr, recipients,
-                                     envelope.priority, due, now, false, envelope.tenant);
-    Pump(job->nexthop);
+  std::vector<RecoveredJob> jobs;
+  AppendJobs(envelope, *context_.settings, &jobs);
+  for (const RecoveredJob& owed : jobs) {
+    queue::Job* const job =
+        parking_.Place(owed, keep ? message : nullptr, Parking::Origin::kArrival);
+    if (job != nullptr) Pump(job->nexthop);
   }
   ArmTick();
 }
 
 void Shard::Recover(const RecoveredJob& job) {
-  const MonoTime now = context_.loop->now();
-  const absl::Time wall = context_.loop->wall();
-  MonoTime due =
-      job.next_attempt <= wall
-          ? now
-          : now + std::min(job.next_attempt - wall, context_.settings->retry.maximal_backoff);
-  if (context_.settings->delivery_deferred) due = MonoTime::Infinite();
-  scheduler_.Add(job.id, job.nexthop, nullptr, job.recipients, job.priority, due, now, job.held,
-                 job.tenant);
+  if (!std::exchange(recovering_, true)) parking_.set_recovering(true);
+  parking_.Place(job, nullptr, Parking::Origin::kStore);
   ArmTick();
 }
 
+void Shard::RecoveryEnded() {
+  recovering_ = false;
+  parking_.set_recovering(false);
+  PumpAll();
+}
+
 void Shard::Pump(queue::NexthopQueue* nexthop) {
-  if (draining_ || nexthop->ready() == 0 || nexthop->suspended(context_.loop->now())) return;
+  if (draining_ || recovering_ || nexthop->ready() == 0 || nexthop->suspended(context_.loop->now()))
+    return;
   if (destinations_.size() >= kDestinationsKept) ForgetIdleDestinations();
   std::unique_ptr<Destination>& destination = destinations_[nexthop->name()];
   if (destination == nullptr) {
@@ -208,7 +210,7 @@ std::unique_ptr<JobPass> Shard::Next(const std::string& nexthop_name) {
   queue::NexthopQueue* nexthop = scheduler_.FindNexthop(nexthop_name);
   if (nexthop == nullptr) return nullptr;
   const MonoTime now = context_.loop->now();
-  while (memory_.may_load()) {
+  while (memory_.may_load(context_.settings->memory_octets_max)) {
     queue::Job* job = nexthop->Take(now);
     if (job == nullptr) {
       ArmTick();  // A rate delay that refused us ends by itself.
@@ -230,7 +232,8 @@ std::unique_ptr<JobPass> Shard::Next(const std::string& nexthop_name) {
 
 // A load ended: the nexthops that were refused one have their turn.
 void Shard::PumpLoadLine() {
-  for (size_t left = load_line_.size(); left > 0 && memory_.may_load(); --left) {
+  for (size_t left = load_line_.size(); left > 0; --left) {
+    if (!memory_.may_load(context_.settings->memory_octets_max)) return;
     const std::string name = std::move(load_line_.front());
     load_line_.pop_front();
     waits_to_load_.erase(name);
@@ -242,33 +245,25 @@ std::unique_ptr<JobPass> Shard::BeginPass(queue::Job* job) {
   auto message = std::static_pointer_cast<QueuedMessage>(job->message);
   const std::string& here = job->nexthop->name();
   std::vector<uint32_t> recipients;
-  std::vector<std::pair<std::string, uint32_t>> elsewhere;
+  bool taken = false;
   const queue::Envelope& envelope = message->envelope();
   for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
-    if (!message->pending(i) || message->taken(i)) continue;
-    std::string nexthop = NexthopOf(envelope, i, *context_.settings);
-    if (nexthop == here) {
-      recipients.push_back(i);
-    } else {
-      elsewhere.emplace_back(std::move(nexthop), 1);
-    }
+    if (!message->pending(i)) continue;
+    // A reload may route recipients elsewhere than when the job was made: these have, or
+    // get, jobs of their own (Parking::Reload).
+    if (NexthopOf(envelope, i, *context_.settings) != here) continue;
+    taken = taken || message->taken(i);
+    if (!message->taken(i)) recipients.push_back(i);
   }
   const MonoTime now = context_.loop->now();
-  // A reload may route recipients elsewhere than when the job was made.
-  for (const auto& [nexthop, count] : elsewhere) {
-    bool known = false;
-    // One in flight has chosen its recipients already: it will not take these.
-    scheduler_.ForEachOf(envelope.id, [&known, &nexthop](queue::Job* other) {
-      known = known ||
-              (other->state != queue::Job::State::kInFlight && other->nexthop->name() == nexthop);
-    });
-    if (!known) {
-      scheduler_.Add(envelope.id, nexthop, message, count, envelope.priority, now, now, false,
-                     envelope.tenant);
-    }
-  }
   if (recipients.empty()) {
-    scheduler_.Finish(job);
+    // Being tried by a job from before a reload: it is seen then what is left to do.
+    if (taken) {
+      scheduler_.Defer(job, now + kTakenPause);
+      ArmTick();
+    } else {
+      scheduler_.Finish(job);
+    }
     return nullptr;
   }
   stats_.queue_time.Record(now - job->ready_since);
@@ -295,6 +290,13 @@ void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage
                         memory_.octets() <= context_.settings->memory_octets_max;
     if (wanted) job->message = *std::move(found);
     scheduler_.Release(job, context_.loop->now());
+  } else if (absl::IsNotFound(found.status())) {
+    // Another job of it, made by a reload (Parking::Reload), was through with it meanwhile.
+    nexthop->Pin();
+    scheduler_.Finish(job);
+    Pump(nexthop);
+    nexthop->Unpin();
+    return;
   } else {
     // Never an empty or cut message (reliability.md 5.1): held until somebody looks.
     context_.logger->Log(Severity::kError, "qmgr",
@@ -321,14 +323,23 @@ void Shard::Tick() {
   ArmTick();
 }
 
+bool Shard::Operate(QueueId id, Operation::Kind kind) {
+  auto result = std::make_shared<OperationResult>(OperationResult::kDone);
+  operations_.Operate(id, {kind, ""}, [result](OperationResult said) { *result = said; }, nullptr);
+  return *result == OperationResult::kDone;
+}
+
 void Shard::Flush() {
   scheduler_.FlushAll(context_.loop->now());
+  parking_.Flush();
   ArmTick();
 }
 
 void Shard::Reload(std::shared_ptr<const Settings> settings) {
   const bool was_deferred = context_.settings->delivery_deferred;
+  const bool routes_changed = RoutesDiffer(*context_.settings, *settings);
   context_.settings = std::move(settings);
+  parking_.Reload(routes_changed, ids_.last());
   scheduler_.set_limits(context_.settings->limits.Share(context_.shard, context_.shards));
   scheduler_.set_tenant_weights(context_.settings->tenant_weight);
   // Trust may have changed: nothing of the old configuration is resumed.
@@ -356,10 +367,21 @@ void Shard::TryDeadDestinations() {
   }
 }
 
+queue::Scheduler::Counts Shard::counts() const {
+  queue::Scheduler::Counts counts = scheduler_.counts();
+  const Backlog::Counts parked = parking_.counts();
+  counts.ready += parked.ready;
+  counts.deferred += parked.deferred;
+  counts.held += parked.held;
+  return counts;
+}
+
 void Shard::Drain() {
   draining_ = true;
   expiry_sweep_.Stop();
+  parked_expiry_.Stop();
   delay_watch_.Stop();
+  parking_.Stop();
   context_.cancelled = true;
   context_.network->CancelConnects();
   context_.resolver->Cancel();

@@ -22,6 +22,8 @@
 #include "engine/intake/acceptor.h"
 #include "engine/message_memory.h"
 #include "engine/outcome_recorder.h"
+#include "engine/parked_expiry.h"
+#include "engine/parking.h"
 #include "engine/queued_message.h"
 #include "engine/shard_context.h"
 #include "engine/shard_operations.h"
@@ -30,17 +32,6 @@
 #include "queue/scheduler.h"
 
 namespace mailrace::engine {
-
-// A job found in the store at start, without its message: that is read when it is due.
-struct RecoveredJob {
-  QueueId id;
-  std::string_view nexthop;  // Borrowed for the call of Recover().
-  uint32_t recipients = 0;
-  uint8_t priority = 1;
-  std::string_view tenant;  // Borrowed likewise.
-  bool held = false;
-  absl::Time next_attempt;  // Past: due now.
-};
 
 class Shard final : public Acceptor, private JobFeed {
  public:
@@ -56,13 +47,17 @@ class Shard final : public Acceptor, private JobFeed {
   Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk) override;
   void Abandon(QueueId id, uint32_t chunks) override;
 
+  // What a message that was there at start still owes a nexthop: into memory, or parked.
+  // Nothing is tried from the first of these until RecoveryEnded().
   void Recover(const RecoveredJob& job);
+  void RecoveryEnded();
 
   // All deferred mail becomes due now, suspended destinations are tried again.
   void Flush();
   // What an operator may do to messages and destinations.
   ShardOperations& operations() { return operations_; }
-  // The same in short; true if it is done now, see OperationResult.
+  // The same in short; true if it is done now, see OperationResult, or, of mail that may be
+  // parked, begun.
   bool Hold(QueueId id) { return Operate(id, Operation::Kind::kHold); }
   bool Unhold(QueueId id) { return Operate(id, Operation::Kind::kRelease); }
   bool Remove(QueueId id) { return Operate(id, Operation::Kind::kRemove); }
@@ -80,6 +75,9 @@ class Shard final : public Acceptor, private JobFeed {
   Task<void> Join(MonoTime deadline);
 
   queue::Scheduler& scheduler() { return scheduler_; }
+  Parking& parking() { return parking_; }
+  // All jobs, in memory or parked.
+  queue::Scheduler::Counts counts() const;
   const ShardStats& stats() const { return stats_; }
   const ShardContext& context() const { return context_; }
   ShardContext* mutable_context() { return &context_; }
@@ -89,15 +87,13 @@ class Shard final : public Acceptor, private JobFeed {
   std::unique_ptr<JobPass> Next(const std::string& nexthop) override;
   std::unique_ptr<JobPass> BeginPass(queue::Job* job);
   Task<absl::Status> Commit(queue::WriteSet writes);
-  void Enqueue(std::shared_ptr<QueuedMessage> message, absl::Time next_attempt);
+  void Enqueue(std::shared_ptr<QueuedMessage> message);
   void Load(queue::Job* job);
   void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);
   void Pump(queue::NexthopQueue* nexthop);
   void PumpAll();
   void PumpLoadLine();
-  bool Operate(QueueId id, Operation::Kind kind) {
-    return operations_.Apply(id, {kind, ""}, nullptr) == OperationResult::kDone;
-  }
+  bool Operate(QueueId id, Operation::Kind kind);
   void ForgetIdleDestinations();
   void TryDeadDestinations();
   void Tick();
@@ -115,12 +111,14 @@ class Shard final : public Acceptor, private JobFeed {
   transport::sasl::SaltedPasswords salted_passwords_;
   MessageMemory memory_;  // Before all that holds messages.
   queue::Scheduler scheduler_;
+  Parking parking_;
   TaskScope tasks_;
   QueueIdSource ids_;
   MailAge ages_;
   OperatorWishes wishes_;
   OutcomeRecorder recorder_;
   ExpirySweep expiry_sweep_;
+  ParkedExpiry parked_expiry_;
   DelayWatch delay_watch_;
   ShardOperations operations_;
   absl::flat_hash_map<std::string, std::unique_ptr<Destination>> destinations_;
@@ -129,6 +127,7 @@ class Shard final : public Acceptor, private JobFeed {
   absl::flat_hash_set<std::string> waits_to_load_;
   CallbackTimer tick_;
   bool draining_ = false;
+  bool recovering_ = false;
 };
 
 }  // namespace mailrace::engine

@@ -30,6 +30,8 @@
 namespace mailrace::engine {
 
 class DeadAddresses;
+class MessageMemory;
+class Parking;
 class ShardTokens;
 
 struct ShardContext {
@@ -59,6 +61,8 @@ struct ShardContext {
 
   // --- The shard's own. ---
   queue::Scheduler* scheduler = nullptr;
+  MessageMemory* memory = nullptr;
+  Parking* parking = nullptr;
   TaskScope* tasks = nullptr;
   QueueIdSource* ids = nullptr;
   MailAge* ages = nullptr;

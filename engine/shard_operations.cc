@@ -5,6 +5,7 @@
 
 #include "base/sync.h"
 #include "engine/logs/log_lines.h"
+#include "engine/parking.h"
 #include "fmt/format.h"
 
 namespace mailrace::engine {
@@ -51,6 +52,17 @@ OperationResult ShardOperations::Apply(QueueId id, const Operation& operation, D
   }
   Call(&durable, absl::OkStatus());  // Nothing to wait for, or given to who calls it later.
   return result;
+}
+
+void ShardOperations::Operate(QueueId id, Operation operation,
+                              std::function<void(OperationResult)> answer, Durable durable) {
+  const auto apply = [this, id, operation = std::move(operation), answer = std::move(answer),
+                      durable = std::move(durable)] { answer(Apply(id, operation, durable)); };
+  if (context_->parking->MayHave(id)) {
+    context_->parking->Fetch(id, apply);
+  } else {
+    apply();
+  }
 }
 
 // Notes the wish if a job is in flight.
@@ -118,6 +130,8 @@ OperationResult ShardOperations::Flush(QueueId id) {
     changed = true;
   });
   if (changed) context_->rearm();
+  // Mail without end may be flushed: what finds no room is parked again, and due.
+  if (changed && context_->parking->crowded()) RecordFlush(id);
   if (changed) return OperationResult::kDone;
   return suspended ? OperationResult::kSuspended : OperationResult::kUnchanged;
 }
@@ -133,49 +147,59 @@ OperationResult ShardOperations::Remove(QueueId id, Durable* durable) {
   // The last attempt that ends takes the records with it.
   if (in_flight) return OperationResult::kAfterAttempt;
   context_->wishes->Forget(id);
+  context_->parking->Leaving(id);
   const auto remove = [this, id](const Shared& message, Durable tell) {
+    message->set_queued(false);
     queue::WriteSet writes;
     writes.RemoveMessage(id, message->envelope().chunks, message->done_indices(),
                          message->has_retry());
     recorder_->Record(id, std::move(writes), message, [this, id, tell = std::move(tell)]() mutable {
       if (context_->flights != nullptr) context_->flights->Forget(id);
+      context_->parking->Left(id);
       context_->stats->removed_messages.Add();
       context_->logger->Info(kService, logs::RemovedLine(id.ToString()));
       Call(&tell, absl::OkStatus());
     });
   };
   // It must not vanish from the queue's list and come back with the next start.
-  const auto keep = [this, id, jobs = std::move(jobs)] {
-    const MonoTime now = context_->loop->now();
-    for (const RemovedJob& job : jobs) {
-      context_->scheduler->Add(id, job.nexthop, nullptr, job.recipients, job.priority, now, now,
-                               /*held=*/true);
-    }
-  };
+  const auto keep = [this, id, jobs = std::move(jobs)] { KeepHeld(id, jobs); };
   WithMessage(id, Take(durable), remove, keep);
   return OperationResult::kDone;
+}
+
+void ShardOperations::KeepHeld(QueueId id, const std::vector<RemovedJob>& jobs) {
+  const MonoTime now = context_->loop->now();
+  context_->parking->Left(id);
+  for (const RemovedJob& job : jobs) {
+    context_->scheduler->Add(id, job.nexthop, nullptr, job.recipients, job.priority, now, now,
+                             /*held=*/true);
+  }
 }
 
 OperationResult ShardOperations::Bounce(QueueId id, const std::string& reason, Durable* durable) {
   const bool in_flight = Wish(id, OperatorWish::Kind::kBounce, reason);
   // One attempt stands for all: the sender gets one notice.
   Job* first = nullptr;
-  context_->scheduler->ForEachOf(id, [this, &first](Job* job) {
+  std::vector<RemovedJob> others;
+  context_->scheduler->ForEachOf(id, [this, &first, &others](Job* job) {
     if (job->state == Job::State::kInFlight) return;
     if (first == nullptr) {
       first = job;
     } else {
+      others.push_back({job->nexthop->name(), job->recipients, job->priority});
       context_->scheduler->Remove(job);
     }
   });
   if (first != nullptr) {
+    context_->parking->Leaving(id);
     context_->scheduler->TakeOut(first, context_->loop->now());
-    context_->tasks->Spawn(BounceTask(first, reason, Take(durable)));
+    context_->tasks->Spawn(BounceTask(first, std::move(others), reason, Take(durable)));
   }
   return in_flight ? OperationResult::kAfterAttempt : OperationResult::kDone;
 }
 
-Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable durable) {
+Task<void> ShardOperations::BounceTask(Job* job, std::vector<RemovedJob> others, std::string reason,
+                                       Durable durable) {
   const QueueId id = job->id;
   std::shared_ptr<QueuedMessage> message = memory_->Find(id);
   if (message == nullptr) {
@@ -192,6 +216,7 @@ Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable dur
     absl::StatusOr<std::shared_ptr<QueuedMessage>> found = co_await answer;
     if (!found.ok()) {
       context_->scheduler->Hold(job);
+      KeepHeld(id, others);
       context_->rearm();
       context_->logger->Warning(kService, fmt::format("{}: cannot be bounced, message is held: {}",
                                                       id.ToString(), found.status().ToString()));
@@ -205,6 +230,7 @@ Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable dur
     if (message->pending(i) && !message->taken(i)) recipients.push_back(i);
   }
   if (recipients.empty()) {
+    context_->parking->Left(id);
     context_->scheduler->Finish(job);
     context_->rearm();
     Call(&durable, absl::OkStatus());
@@ -214,7 +240,10 @@ Task<void> ShardOperations::BounceTask(Job* job, std::string reason, Durable dur
                                         context_->settings->limits.recipient_limit, context_->loop,
                                         context_->reader);
   pass->taken = context_->loop->now();
-  pass->recorded = [tell = std::move(durable)]() mutable { Call(&tell, absl::OkStatus()); };
+  pass->recorded = [this, id, tell = std::move(durable)]() mutable {
+    context_->parking->Left(id);
+    Call(&tell, absl::OkStatus());
+  };
   recorder_->PassBounced(std::move(pass), reason);
 }
 
@@ -253,11 +282,24 @@ void ShardOperations::RecordHold(QueueId id, Durable durable) {
     retry.held = false;
     context_->scheduler->ForEachOf(
         id, [&retry](Job* job) { retry.held = retry.held || job->state == Job::State::kHeld; });
+    // Released is ready, also after a restart and when it is parked.
+    if (!retry.held) retry.next_attempt = std::min(retry.next_attempt, context_->loop->wall());
     message->set_has_retry();
     queue::WriteSet writes;
     writes.PutRetry(id, retry);
     recorder_->Record(id, std::move(writes), message,
                       [tell = std::move(tell)]() mutable { Call(&tell, absl::OkStatus()); });
+  });
+}
+
+// A flush is a matter of the moment, of which nothing is written but here.
+void ShardOperations::RecordFlush(QueueId id) {
+  WithMessage(id, nullptr, [this, id](const Shared& message, const Durable&) {
+    if (!message->has_retry() || context_->scheduler->Find(id) == nullptr) return;
+    message->retry().next_attempt = std::min(message->retry().next_attempt, context_->loop->wall());
+    queue::WriteSet writes;
+    writes.PutRetry(id, message->retry());
+    recorder_->Record(id, std::move(writes), message);
   });
 }
 
@@ -274,31 +316,53 @@ std::vector<JobFacts> ShardOperations::Look(QueueId id) const {
   const MonoTime now = context_->loop->now();
   context_->scheduler->ForEachOf(id, [&](Job* job) {
     JobFacts& facts = all.emplace_back();
-    const queue::NexthopQueue& nexthop = *job->nexthop;
-    facts.nexthop = nexthop.name();
-    facts.suspended_by_operator = nexthop.suspended_until().infinite();
+    facts.nexthop = job->nexthop->name();
     switch (job->state) {
       case Job::State::kDeferred:
         facts.due_in = job->due.infinite() ? absl::InfiniteDuration() : job->due - now;
         break;
       case Job::State::kHeld:
         facts.state = JobFacts::State::kHeld;
-        return;
+        break;
       case Job::State::kInFlight:
         facts.state = JobFacts::State::kActive;
         facts.in_delivery = true;
-        return;
+        break;
       case Job::State::kReady:
-        if (!nexthop.suspended(now)) facts.state = JobFacts::State::kActive;
+        facts.state = JobFacts::State::kActive;
         break;
     }
-    // As an operator sees it, what waits for its destination is deferred.
-    if (!nexthop.suspended(now)) return;
-    facts.waits_for = nexthop.suspend_reason();
-    const absl::Duration until =
-        facts.suspended_by_operator ? absl::InfiniteDuration() : nexthop.suspended_until() - now;
-    facts.due_in = std::max(facts.due_in, until);
+    LookAtNexthop(*job->nexthop, &facts);
   });
+  return all;
+}
+
+// As an operator sees it, what waits for its destination is deferred.
+void ShardOperations::LookAtNexthop(const queue::NexthopQueue& nexthop, JobFacts* facts) const {
+  const MonoTime now = context_->loop->now();
+  facts->suspended_by_operator = nexthop.suspended_until().infinite();
+  const bool waits = facts->state != JobFacts::State::kHeld && !facts->in_delivery;
+  if (!waits || !nexthop.suspended(now)) return;
+  facts->state = JobFacts::State::kDeferred;
+  facts->waits_for = nexthop.suspend_reason();
+  const absl::Duration until =
+      facts->suspended_by_operator ? absl::InfiniteDuration() : nexthop.suspended_until() - now;
+  facts->due_in = std::max(facts->due_in, until);
+}
+
+std::vector<JobFacts> ShardOperations::Look(const queue::RecoveredMessage& message) const {
+  std::vector<JobFacts> all = Look(message.envelope.id);
+  for (const RecoveredJob& job : context_->parking->ParkedJobs(message)) {
+    JobFacts& facts = all.emplace_back();
+    facts.nexthop = job.nexthop;
+    facts.due_in = std::max(absl::ZeroDuration(), job.next_attempt - context_->loop->wall());
+    if (context_->settings->delivery_deferred) facts.due_in = absl::InfiniteDuration();
+    if (facts.due_in <= absl::ZeroDuration()) facts.state = JobFacts::State::kActive;
+    if (job.held) facts.state = JobFacts::State::kHeld;
+    if (job.held) facts.due_in = absl::ZeroDuration();
+    const queue::NexthopQueue* const nexthop = context_->scheduler->FindNexthop(job.nexthop);
+    if (nexthop != nullptr) LookAtNexthop(*nexthop, &facts);
+  }
   return all;
 }
 

@@ -67,9 +67,15 @@ class ShardOperations {
   // message cannot be read). It waits for as long as the disk is full.
   using Durable = std::function<void(absl::Status)>;
   OperationResult Apply(QueueId id, const Operation& operation, Durable durable);
+  // The same for mail that may be parked (engine/parking): its jobs are brought into memory
+  // first. `answer` is called once, then or later.
+  void Operate(QueueId id, Operation operation, std::function<void(OperationResult)> answer,
+               Durable durable);
 
-  // The message's jobs; empty if it is not here.
+  // The message's jobs in memory; empty if it has none here.
   std::vector<JobFacts> Look(QueueId id) const;
+  // And those that are parked, as the store had the message a moment ago.
+  std::vector<JobFacts> Look(const queue::RecoveredMessage& message) const;
 
   // No mail for `nexthop` is tried until Resume(); what is being sent ends in order.
   // False: it was suspended by an operator already, respectively was not. Kept over
@@ -99,7 +105,11 @@ class ShardOperations {
   void WithMessage(QueueId id, Durable durable, Change change,
                    std::function<void()> failed = nullptr);
   void RecordHold(QueueId id, Durable durable);
-  Task<void> BounceTask(queue::Job* job, std::string reason, Durable durable);
+  void RecordFlush(QueueId id);
+  void LookAtNexthop(const queue::NexthopQueue& nexthop, JobFacts* facts) const;
+  void KeepHeld(QueueId id, const std::vector<RemovedJob>& jobs);
+  Task<void> BounceTask(queue::Job* job, std::vector<RemovedJob> others, std::string reason,
+                        Durable durable);
   void Log(QueueId id, std::string_view what) const;
 
   ShardContext* const context_;

@@ -54,4 +54,13 @@ void ShardStoreReader::ReadChunk(QueueId id, uint32_t chunk,
       });
 }
 
+void ShardStoreReader::Walk(std::function<absl::Status(queue::Store*)> work,
+                            std::function<void(absl::Status)> answer) {
+  thread_->Enqueue([work = std::move(work), shard = shard_,
+                    answer = std::move(answer)](queue::Store* store) mutable {
+    auto result = std::make_shared<absl::Status>(work(store));
+    shard->Post([answer = std::move(answer), result] { answer(std::move(*result)); });
+  });
+}
+
 }  // namespace mailrace::engine

@@ -39,6 +39,8 @@ class ShardStoreReader final : public ContentReader {
                    std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) override;
   void ReadChunk(QueueId id, uint32_t chunk,
                  std::function<void(absl::StatusOr<std::string>)> answer) override;
+  void Walk(std::function<absl::Status(queue::Store*)> work,
+            std::function<void(absl::Status)> answer) override;
 
  private:
   StoreReadThread* const thread_;

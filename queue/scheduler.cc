@@ -118,6 +118,7 @@ void Scheduler::Finish(Job* job) {
 }
 
 void Scheduler::Remove(Job* job) {
+  if (on_end_ != nullptr) on_end_(*job);
   Leave(job);
   UnlinkSibling(job);
   NexthopQueue* const nexthop = job->nexthop;

@@ -48,6 +48,9 @@ class Scheduler {
   // anything here but the destructor.
   void set_on_ready(std::function<void(NexthopQueue*)> callback);
 
+  // Called for each job that is about to go (Finish, Remove); it may do nothing to it.
+  void set_on_end(std::function<void(const Job&)> callback) { on_end_ = std::move(callback); }
+
   // New limits (a reload) count from the next Take and the next feedback.
   void set_limits(DestinationLimits limits) { limits_ = limits; }
   const DestinationLimits& limits() const { return limits_; }
@@ -157,6 +160,7 @@ class Scheduler {
   DestinationLimits limits_;
   Tenants tenants_;  // Before the nexthops, whose lines use it.
   std::function<void(NexthopQueue*)> on_ready_;
+  std::function<void(const Job&)> on_end_;
   absl::flat_hash_map<std::string, std::unique_ptr<NexthopQueue>> nexthops_;
   JobPool pool_;
   absl::flat_hash_set<Job*, HashOfId, SameId> messages_;  // Each message's first job.

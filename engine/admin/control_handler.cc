@@ -90,6 +90,7 @@ ShardFigures Figures(ShardRuntime* runtime) {
                       {"auth_successes", s.auth_successes.value()},
                       {"auth_failures", s.auth_failures.value()},
                       {"memory_octets", s.memory_octets.value()},
+                      {"parked_jobs", runtime->shard->parking().counts().total()},
                       {"uncommitted_outcomes", s.uncommitted_outcomes.value()},
                       {"possible_duplicates", runtime->shard->context().flights->recipients()}};
   figures.histograms = {{"commit", &s.commit_time},
@@ -105,12 +106,13 @@ ShardFigures Figures(ShardRuntime* runtime) {
     figures.histograms.emplace_back(fmt::format("queue_{}", name), &its.queue_time);
     figures.histograms.emplace_back(fmt::format("delivery_{}", name), &its.delivery_time);
   }
-  figures.counts = runtime->shard->scheduler().counts();
+  figures.counts = runtime->shard->counts();
   const MonoTime now = runtime->ring->loop().now();
   runtime->shard->scheduler().ForEachNexthop([&](queue::NexthopQueue& nexthop) {
     if (!nexthop.suspended(now)) return;
-    figures.counts.ready -= nexthop.ready();
-    figures.counts.deferred += nexthop.ready();
+    const size_t ready = nexthop.ready() + runtime->shard->parking().parked_ready(nexthop.name());
+    figures.counts.ready -= ready;
+    figures.counts.deferred += ready;
     if (figures.suspended.size() < 100) {
       figures.suspended.emplace_back(nexthop.name(), nexthop.suspend_reason());
     }

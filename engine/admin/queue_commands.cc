@@ -303,7 +303,7 @@ Task<void> QueueCommands::Change(Request request, transport::Stream* stream) {
 
 Task<void> QueueCommands::FlushAll(transport::Stream* stream) {
   std::function<size_t(ShardRuntime*)> ask = [](ShardRuntime* runtime) {
-    const size_t deferred = runtime->shard->scheduler().counts().deferred;
+    const size_t deferred = runtime->shard->counts().deferred;
     runtime->shard->Flush();
     return deferred;
   };

@@ -23,7 +23,8 @@ struct QueueWalk::ShardAnswer {
     absl::Status status;
   };
   std::vector<Entry> entries;
-  size_t outstanding = 1;  // Operations that are not durable, and the visit itself.
+  // Answers and durabilities of operations that have not come, and the visit itself.
+  size_t outstanding = 1;
 };
 
 namespace {
@@ -109,16 +110,21 @@ void QueueWalk::Visit(ShardRuntime* runtime, const Found& found, const QueueRequ
   for (size_t i = 0; i < found.messages.size(); ++i) {
     const queue::RecoveredMessage& message = found.messages[i];
     ShardAnswer::Entry& entry = mine->entries[i];
-    entry.jobs = operations.Look(message.envelope.id);
+    entry.jobs = operations.Look(message);
     if (entry.jobs.empty()) continue;
     entry.job_of = JobsOfRecipients(message, entry.jobs, settings);
     if (!kind || request.dry_run || !request.selector.FitsJobs(entry.jobs)) continue;
-    ++mine->outstanding;
-    entry.result = operations.Apply(message.envelope.id, {*kind, request.reason},
-                                    [mine, i, end_one](absl::Status status) {
-                                      mine->entries[i].status = std::move(status);
-                                      end_one();
-                                    });
+    mine->outstanding += 2;
+    operations.Operate(
+        message.envelope.id, {*kind, request.reason},
+        [mine, i, end_one](OperationResult result) {
+          mine->entries[i].result = result;
+          end_one();
+        },
+        [mine, i, end_one](absl::Status status) {
+          mine->entries[i].status = std::move(status);
+          end_one();
+        });
   }
   end_one();
 }

@@ -44,8 +44,10 @@ ParameterGroup GeneralParameters() {
               .AtStart(),
           Octets("queue_memory_limit", "512M", 16 << 20, INT64_MAX,
                  MAILRACE_FIELD(general.queue_memory_limit),
-                 "Memory for messages that wait or travel, all shards together. Beyond it bodies "
-                 "are read back from the queue on disk.",
+                 "Memory of the queue, all shards together, however long it is: a quarter for "
+                 "messages, an eighth for jobs (144 octets each), a quarter (at most 256M) and a "
+                 "sixteenth (at most 64M) for the store, the rest for sessions. Beyond it bodies, "
+                 "and then messages as a whole, wait on disk alone.",
                  "More for a large backlog of deferred mail that should drain fast; less on a "
                  "small machine.")
               .AtStart(),

@@ -16,4 +16,8 @@ std::string NexthopOf(const queue::Envelope& envelope, size_t recipient, const S
   return AsciiLowered(std::string_view(address).substr(at + 1));
 }
 
+bool RoutesDiffer(const Settings& a, const Settings& b) {
+  return a.routes != b.routes || a.relayhost != b.relayhost || a.myhostname != b.myhostname;
+}
+
 }  // namespace mailrace::engine

@@ -15,4 +15,8 @@ namespace mailrace::engine {
 // REQUIRES: recipient < envelope.recipients.size().
 std::string NexthopOf(const queue::Envelope& envelope, size_t recipient, const Settings& settings);
 
+// Whether a recipient may have different nexthops by these: tables are read anew by each
+// reload.
+bool RoutesDiffer(const Settings& a, const Settings& b);
+
 }  // namespace mailrace::engine

@@ -166,7 +166,8 @@ class ShutdownTest(EndToEndTest):
 
     def test_a_full_disk_holds_nobody_and_the_next_start_says_what_it_cost(self):
         disk = self.small_disk()
-        engine = self.engine("queue_free_space_reserve = 0\n")
+        # The store reserves room for its log ahead, by its memory: this disk has not so much.
+        engine = self.engine("queue_free_space_reserve = 0\nqueue_memory_limit = 1G\n")
         self.relay.replies.clear()
         # The outcomes of its ten transactions are more than the rest of a page of the log.
         queue_id = engine.submit(MESSAGE,

@@ -50,6 +50,32 @@ TEST_F(MailAgeTest, IsTheTimeSinceArrival) {
   EXPECT_THAT(log_.texts(), IsEmpty());
 }
 
+TEST_F(MailAgeTest, NoMailIsOlderThanItsIdMayBeWhateverTheClockDoes) {
+  const absl::Duration lifetime = absl::Hours(10);
+  schedule_.lifetime = lifetime;
+  std::vector<queue::Envelope> mail = {FoundAtStart(absl::Hours(9)), FoundAtStart(absl::Hours(30)),
+                                       FoundAtStart(kYears), FoundAtStart(-kYears)};
+  const std::vector<absl::Duration> jumps = {absl::Hours(3), -absl::Hours(5), kYears, -kYears,
+                                             absl::ZeroDuration()};
+  for (int hour = 0; hour < 60; ++hour) {
+    mail.push_back(Accept());
+    clock_.Advance(absl::Hours(1));
+    if (hour % 7 == 0) clock_.JumpWall(jumps[static_cast<size_t>(hour / 7) % jumps.size()]);
+    const QueueId bound = ages_.YoungerFrom(lifetime);
+    for (const queue::Envelope& each : mail) {
+      if (Age(each) >= lifetime) EXPECT_LT(each.id, bound) << hour;
+    }
+  }
+}
+
+TEST_F(MailAgeTest, MailOfTheLastHoursIsYoungerThanItsLifetimeByItsId) {
+  Accept();
+  clock_.Advance(absl::Hours(20));
+  const queue::Envelope young = Accept();
+  clock_.Advance(absl::Hours(5));
+  EXPECT_LE(ages_.YoungerFrom(absl::Hours(10)), young.id);
+}
+
 TEST_F(MailAgeTest, FollowsAClockThatIsSteered) {
   const queue::Envelope envelope = Accept();
   for (int i = 0; i < 600; ++i) {

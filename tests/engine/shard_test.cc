@@ -67,7 +67,6 @@ TEST_F(ShardTest, WhoWasRefusedALoadHasItsTurnWhenOthersAreThrough) {
   // More mail is to be read back at once than may be: the last destinations get no load at
   // all at first, and nothing of their own would remind of them.
   settings_.relayhost.clear();
-  settings_.memory_octets_max = 1;
   settings_.limits.initial_concurrency = 20;
   settings_.delivery_deferred = true;
   Start();

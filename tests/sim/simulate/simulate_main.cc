@@ -29,11 +29,12 @@ void PrintFacts(const WorldFacts& facts, uint64_t seeds) {
       "\"clock_jumps\":{},\"reloads\":{},\"removed\":{},\"smuggled\":{},\"handshakes\":{},"
       "\"chunks\":{},"
       "\"uncertain\":{},"
-      "\"duplicates\":{},\"crash_bound\":{},\"crash_owed\":{},\"lost\":{}}}\n",
+      "\"duplicates\":{},\"crash_bound\":{},\"crash_owed\":{},"
+      "\"parkings\":{},\"lost\":{}}}\n",
       seeds, facts.messages, facts.recipients, facts.refused, facts.deliveries, facts.notices,
       facts.crashes, facts.stops, facts.sync_failures, facts.full_disks, facts.clock_jumps,
       facts.reloads, facts.removed, facts.smuggled, facts.handshakes, facts.chunks, facts.uncertain,
-      facts.duplicates, facts.crash_bound, facts.crash_owed, facts.lost);
+      facts.duplicates, facts.crash_bound, facts.crash_owed, facts.parkings, facts.lost);
   std::fflush(stdout);
 }
 

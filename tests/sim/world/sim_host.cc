@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <string>
 #include <utility>
 
-#include "engine/routing/router.h"
+#include "engine/recovered_job.h"
 
 namespace mailrace::sim {
 
@@ -117,27 +116,17 @@ void SimHost::End() {
 }
 
 absl::Status SimHost::Recover(const std::function<void(const queue::RecoveredMessage&)>& found) {
-  return parts_.store->Recover([&](queue::RecoveredMessage message) {
+  const absl::Status status = parts_.store->Recover([&](queue::RecoveredMessage message) {
     if (found != nullptr) found(message);
-    std::map<std::string, uint32_t> owed;
-    for (uint32_t i = 0; i < message.envelope.recipients.size(); ++i) {
-      const auto& done = message.done_indices;
-      if (std::find(done.begin(), done.end(), i) != done.end()) continue;
-      ++owed[engine::NexthopOf(message.envelope, i, *parts_.settings)];
-    }
+    std::vector<engine::RecoveredJob> jobs;
+    engine::AppendJobs(message, *parts_.settings, &jobs);
     const int shard = engine::QueueIdSource::ShardOf(message.envelope.id, parts_.shards);
-    for (const auto& [nexthop, recipients] : owed) {
-      engine::RecoveredJob job;
-      job.id = message.envelope.id;
-      job.nexthop = nexthop;
-      job.recipients = recipients;
-      job.priority = message.envelope.priority;
-      job.tenant = message.envelope.tenant;
-      job.held = message.has_retry && message.retry.held;
-      job.next_attempt = message.has_retry ? message.retry.next_attempt : absl::InfinitePast();
+    for (const engine::RecoveredJob& job : jobs) {
       shards_[static_cast<size_t>(shard)]->Recover(job);
     }
   });
+  for (const auto& shard : shards_) shard->RecoveryEnded();
+  return status;
 }
 
 void SimHost::RunReady() {
@@ -221,7 +210,7 @@ FlightList SimHost::flights() const {
 queue::Scheduler::Counts SimHost::counts() {
   queue::Scheduler::Counts sum;
   for (const auto& shard : shards_) {
-    const queue::Scheduler::Counts counts = shard->scheduler().counts();
+    const queue::Scheduler::Counts counts = shard->counts();
     sum.ready += counts.ready;
     sum.deferred += counts.deferred;
     sum.held += counts.held;

@@ -74,6 +74,7 @@ class SimHost {
   // A small message, through the Acceptor; its id, or why it was not taken.
   absl::StatusOr<QueueId> Submit(queue::Envelope envelope, std::string content, int shard = 0);
 
+  queue::MemoryStore& store() { return *parts_.store; }
   SimClock& clock() { return clock_; }
   Loop& loop() { return loop_; }
   SimNetwork& network() { return network_; }

@@ -197,8 +197,11 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
     book_->violations.push_back("unknown command: " + line);
     act.text = "500 5.5.2 what?";
   }
+  const bool refuses = act.text.starts_with("5");
   const bool open = co_await Say(dialogue, std::move(act));
   if (dialogue->confusing) {
+    // The client may take it for the answer about one of whom we shall never hear.
+    if (refuses) book_->refused_senders.insert(dialogue->reverse_path);
     book_->refused_recipients.insert(dialogue->recipients.begin(), dialogue->recipients.end());
     if (StartsWith(line, "RCPT TO:")) book_->refused_recipients.insert(PathOf(line));
   }

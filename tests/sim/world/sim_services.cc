@@ -56,6 +56,13 @@ void SimReader::ReadChunk(QueueId id, uint32_t chunk,
   Answer([found = std::move(found), answer = std::move(answer)] { answer(found); });
 }
 
+void SimReader::Walk(std::function<absl::Status(queue::Store*)> work,
+                     std::function<void(absl::Status)> answer) {
+  ++walks_;
+  const absl::Status status = dead_ || Fails() ? absl::UnavailableError("I/O error") : work(store_);
+  Answer([status, answer = std::move(answer)] { answer(status); });
+}
+
 void SimReader::Crash() {
   dead_ = true;
   for (Later* later : waiting_) loop_->timers().Arm(later, loop_->now());

@@ -28,12 +28,15 @@ class SimReader final : public engine::ContentReader {
                    std::function<void(absl::StatusOr<queue::RecoveredMessage>)> answer) override;
   void ReadChunk(QueueId id, uint32_t chunk,
                  std::function<void(absl::StatusOr<std::string>)> answer) override;
+  void Walk(std::function<absl::Status(queue::Store*)> work,
+            std::function<void(absl::Status)> answer) override;
 
   void set_delay_max(absl::Duration delay) { delay_max_ = delay; }
   void set_failure_percent(int percent) { failure_percent_ = percent; }
   // One message of so many is never answered: a mutation that an oracle must catch.
   void set_forgets_one_in(int messages) { forgets_one_in_ = messages; }
   uint64_t messages_read() const { return messages_read_; }
+  uint64_t walks() const { return walks_; }
   // The host is dead: all that waits is answered now, and everything later at once.
   void Crash();
 
@@ -51,6 +54,7 @@ class SimReader final : public engine::ContentReader {
   int failure_percent_ = 0;
   int forgets_one_in_ = 0;
   uint64_t messages_read_ = 0;
+  uint64_t walks_ = 0;
   bool dead_ = false;
 };
 

@@ -50,6 +50,7 @@ void WorldFacts::Add(const WorldFacts& other) {
   duplicates += other.duplicates;
   crash_bound += other.crash_bound;
   crash_owed += other.crash_owed;
+  parkings += other.parkings;
   lost += other.lost;
 }
 
@@ -102,7 +103,7 @@ void SimWorld::StartHost() {
   host_->resolver().Add("app.test", {RelayAddress().ip});
   host_->resolver().set_delay(absl::Milliseconds(20));
   host_->committer().OnCommitted([this](DiskModel::Group group) {
-    Step();
+    TellTime();
     ledger_.Committed(group, &store_);
   });
   host_->committer().OnDoubtful([this](DiskModel::Group group) { ledger_.Doubtful(group); });
@@ -129,11 +130,15 @@ void SimWorld::StartHost() {
   if (!host_->Recover().ok()) std::abort();
 }
 
-// Everything that must hold now.
-void SimWorld::Step() {
+void SimWorld::TellTime() {
   const MonoTime now = host_->loop().now();
   const MonoTime upset = std::max(steady_since_, host_->committer().last_failure());
   ledger_.SetNow(now, host_->clock().Wall(), now - upset > absl::Minutes(1));
+}
+
+// Everything that must hold now, when all that happens at this time has happened.
+void SimWorld::Step() {
+  TellTime();
   if (!host_->crashed() && !stopping_ && !host_->fatal()) {
     watch_->Look(limits_, addresses_, &wrong_);
   }
@@ -145,6 +150,7 @@ void SimWorld::Step() {
 // that somebody may have set meanwhile.
 void SimWorld::EndHost() {
   const FlightList listed = host_->flights();
+  CountParkings();
   const absl::Duration down = UpTo(absl::Minutes(2));
   elapsed_ = host_->clock().Mono() - MonoTime{1} + down;
   wall_ = host_->clock().Wall() + down;
@@ -164,6 +170,10 @@ void SimWorld::EndHost() {
   ledger_.Crashed(&store_, listed, disk_was_full_ ? absl::InfiniteDuration() : kOutcomeLag);
   disk_was_full_ = false;
   StartHost();
+}
+
+void SimWorld::CountParkings() {
+  for (int i = 0; i < shards_; ++i) facts_.parkings += host_->shard(i).parking().parkings();
 }
 
 void SimWorld::CrashHost() {
@@ -215,14 +225,7 @@ void SimWorld::MakePeace() {
 
 // Held mail waits for somebody: release it, also what a disk error put on hold.
 void SimWorld::ReleaseHeld() {
-  std::vector<std::pair<int, QueueId>> held;
-  for (int i = 0; i < shards_; ++i) {
-    host_->shard(i).scheduler().ForEach([&held, i](const queue::Job& job) {
-      if (job.state == queue::Job::State::kHeld) held.emplace_back(i, job.id);
-    });
-  }
-  std::sort(held.begin(), held.end());
-  for (const auto& [shard, id] : held) host_->shard(shard).Unhold(id);
+  for (const QueueId id : QueuedIds()) OperateOn(id, engine::Operation::Kind::kRelease);
 }
 
 bool SimWorld::RunUntilEmpty() {
@@ -301,6 +304,7 @@ std::vector<std::string> SimWorld::Run() {
   }
   std::vector<std::string> wrong = ledger_.Audit();
   wrong.insert(wrong.end(), wrong_.begin(), wrong_.end());
+  CountParkings();
   facts_.messages = ledger_.acknowledged();
   facts_.recipients = ledger_.recipients();
   facts_.refused = static_cast<size_t>(tags_) - facts_.messages;

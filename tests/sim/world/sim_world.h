@@ -57,6 +57,7 @@ struct WorldFacts {
   size_t duplicates = 0;   // Deliveries beyond the first.
   size_t crash_bound = 0;  // K: what the engine knew at its crashes.
   size_t crash_owed = 0;   // What the crashes may repeat.
+  size_t parkings = 0;     // Jobs that memory had no room for.
   size_t lost = 0;
 
   void Add(const WorldFacts& other);
@@ -90,6 +91,7 @@ class SimWorld {
   // --- The world (sim_world.cc). ---
   void StartHost();
   void EndHost();
+  void CountParkings();
   void CrashHost();
   void StopHost();
   void MakePeace();
@@ -97,6 +99,7 @@ class SimWorld {
   void ReleaseHeld();
   void Live(int lives, int life);
   void Conclude(bool ended);
+  void TellTime();  // To the ledger.
   void Step();
 
   // --- Applications (world_traffic.cc). ---
@@ -119,7 +122,8 @@ class SimWorld {
   void JumpClock();
   void Reload();
   void Operate();
-  std::vector<std::pair<int, QueueId>> QueuedIds();
+  std::vector<QueueId> QueuedIds();
+  void OperateOn(QueueId id, engine::Operation::Kind kind);
   void TamperAsMutated();
 
   const WorldOptions options_;

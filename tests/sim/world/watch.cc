@@ -1,23 +1,34 @@
 #include "tests/sim/world/watch.h"
 
+#include <algorithm>
+
 #include "fmt/format.h"
 
 namespace mailrace::sim {
 
 namespace {
 
+// What is to happen at once happens at the end of a millisecond.
+constexpr absl::Duration kTimerTick = absl::Milliseconds(1);
 constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
+constexpr absl::Duration kLookAtParkedEvery = absl::Seconds(30);
 
 }  // namespace
 
 void Watch::Look(const WatchLimits& limits, const std::vector<SocketAddress>& sites,
                  std::vector<std::string>* wrong) {
   LookAtLimits(limits, sites, wrong);
+  // Before a long time without steps too: what is seen then stays so until the next step,
+  // and what is seen at that was not so all the time.
   const MonoTime now = host_->loop().now();
-  if (now < next_look_) return;
+  const MonoTime next_step = host_->loop().NextWake();
+  if (now < next_look_ && next_step < next_look_) return;
   next_look_ = now + kLookEvery;
   LookAtDestinations(wrong);
   LookAtCounts(wrong);
+  if (now < next_look_at_parked_ && next_step < next_look_at_parked_) return;
+  next_look_at_parked_ = now + kLookAtParkedEvery;
+  LookAtParked(wrong);
 }
 
 void Watch::LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddress>& sites,
@@ -47,7 +58,7 @@ void Watch::LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddr
 bool Watch::WaitsForRate(const queue::Scheduler& scheduler) const {
   const MonoTime turn = scheduler.NextWake();
   return turn <= host_->loop().now() + scheduler.limits().rate_delay &&
-         host_->loop().NextWake() <= turn;
+         host_->loop().NextWake() <= std::max(turn, host_->loop().now() + kTimerTick);
 }
 
 void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
@@ -56,6 +67,12 @@ void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
   std::map<std::pair<int, std::string>, Idle> idle;
   for (int i = 0; i < host_->shards(); ++i) {
     queue::Scheduler& scheduler = host_->shard(i).scheduler();
+    const MonoTime overdue = overdue_.try_emplace(i, now).first->second;
+    if (scheduler.NextWake() > now) overdue_.erase(i);
+    if (overdue_.contains(i) && now - overdue > kIdleMost) {
+      wrong->push_back(fmt::format("stuck: nobody wakes the queue since {}",
+                                   absl::FormatDuration(now - overdue)));
+    }
     scheduler.ForEachNexthop([&](queue::NexthopQueue& nexthop) {
       if (!disk_is_well || nexthop.ready() == 0 || nexthop.in_flight() > 0) return;
       if (nexthop.suspended(now)) return;
@@ -71,6 +88,43 @@ void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
     });
   }
   idle_ = std::move(idle);
+}
+
+// What the disk has, and nobody in memory, and could be sent: it must not stay so.
+void Watch::LookAtParked(std::vector<std::string>* wrong) {
+  const MonoTime now = host_->loop().now();
+  const absl::Time wall = host_->clock().Wall();
+  const absl::Duration offset = wall - absl::UnixEpoch() - absl::Nanoseconds(now.nanos);
+  if (absl::AbsDuration(offset - clock_offset_) > absl::Seconds(1)) clock_was_set_ = now;
+  clock_offset_ = offset;
+  std::map<std::pair<QueueId, std::string>, MonoTime> waiting;
+  const auto look = [&](engine::Shard* shard, const queue::RecoveredMessage& message) {
+    const engine::ShardContext& context = shard->context();
+    // Due times are kept by the monotonic clock: when the other was set they come later.
+    if (now - clock_was_set_ < context.settings->retry.maximal_backoff + kParkedMost) return;
+    if (context.settings->delivery_deferred) return;
+    if (context.memory->Find(message.envelope.id) != nullptr) return;
+    for (const engine::RecoveredJob& job : shard->parking().ParkedJobs(message)) {
+      queue::NexthopQueue* const nexthop = context.scheduler->FindNexthop(job.nexthop);
+      const bool busy = nexthop != nullptr && (nexthop->suspended(now) || nexthop->ready() > 0 ||
+                                               nexthop->in_flight() > 0);
+      if (busy || job.held || job.next_attempt > wall) continue;
+      const std::pair<QueueId, std::string> key(job.id, job.nexthop);
+      const auto known = waiting_.find(key);
+      const MonoTime since = known == waiting_.end() ? now : known->second;
+      waiting[key] = since;
+      if (now - since <= kParkedMost) continue;
+      wrong->push_back(fmt::format("stuck: {} is parked for {} since {}", job.id.ToString(),
+                                   job.nexthop, absl::FormatDuration(now - since)));
+    }
+  };
+  const auto visit = [&](QueueId id, const absl::StatusOr<queue::RecoveredMessage>& message) {
+    for (int i = 0; i < host_->shards() && message.ok(); ++i) {
+      if (host_->shard(i).parking().share().Owns(id)) look(&host_->shard(i), *message);
+    }
+  };
+  if (!host_->store().Scan(QueueId{0}, SIZE_MAX, visit).ok()) return;
+  waiting_ = std::move(waiting);
 }
 
 void Watch::LookAtCounts(std::vector<std::string>* wrong) const {

@@ -26,6 +26,10 @@ class Watch {
   // meant, nor hosts whose disk refused something that recently.
   static constexpr absl::Duration kIdleMost = absl::Seconds(5);
 
+  // A parked job that is due comes back and is sent within this, if its nexthop has nothing
+  // else to do: an interval of the backlog's, the minute of a scan's, and scans that fail.
+  static constexpr absl::Duration kParkedMost = absl::Minutes(5);
+
   // Borrowed.
   explicit Watch(SimHost* host) : host_(host) {}
 
@@ -39,6 +43,7 @@ class Watch {
   bool WaitsForRate(const queue::Scheduler& scheduler) const;
   void LookAtDestinations(std::vector<std::string>* wrong);
   void LookAtCounts(std::vector<std::string>* wrong) const;
+  void LookAtParked(std::vector<std::string>* wrong);
 
   SimHost* const host_;
   MonoTime next_look_;  // At what costs more.
@@ -47,6 +52,11 @@ class Watch {
     size_t ready = 0;  // Fewer: it goes on, slowly.
   };
   std::map<std::pair<int, std::string>, Idle> idle_;  // By shard and nexthop.
+  std::map<int, MonoTime> overdue_;                   // By shard: since when its next wake is over.
+  MonoTime next_look_at_parked_;
+  absl::Duration clock_offset_;  // Of the wall clock, at the last look.
+  MonoTime clock_was_set_;
+  std::map<std::pair<QueueId, std::string>, MonoTime> waiting_;  // Parked jobs: since when.
 };
 
 }  // namespace mailrace::sim

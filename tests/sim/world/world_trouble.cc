@@ -36,6 +36,8 @@ void SimWorld::DrawCharacter() {
   if (Chance(15)) settings_->limits.failed_cohort_limit = 0;
   if (Chance(15)) settings_->limits.rate_delay = absl::Seconds(1);
   settings_->memory_octets_max = Chance(30) ? 2'000 : 200'000;
+  // Of most mail then nothing is in memory.
+  if (Chance(40)) settings_->jobs_max = 1 + random_.Below(10);
   if (Chance(20))
     settings_->connection_reuse_count_limit = 1 + static_cast<uint32_t>(random_.Below(4));
   if (Chance(10)) settings_->connection_reuse = false;
@@ -235,41 +237,49 @@ void SimWorld::Reload() {
   for (int i = 0; i < shards_; ++i) host_->shard(i).Reload(settings_);
 }
 
-std::vector<std::pair<int, QueueId>> SimWorld::QueuedIds() {
-  std::vector<std::pair<int, QueueId>> ids;
+// In memory or, parked, on the disk alone.
+std::vector<QueueId> SimWorld::QueuedIds() {
+  std::vector<QueueId> ids;
   for (int i = 0; i < shards_; ++i) {
-    host_->shard(i).scheduler().ForEach(
-        [&ids, i](const queue::Job& job) { ids.emplace_back(i, job.id); });
+    host_->shard(i).scheduler().ForEach([&ids](const queue::Job& job) { ids.push_back(job.id); });
   }
+  const auto stored = [&ids](QueueId id, const absl::StatusOr<queue::RecoveredMessage>&) {
+    ids.push_back(id);
+  };
+  if (!store_.Scan(QueueId{0}, SIZE_MAX, stored).ok()) std::abort();
   std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
+}
+
+void SimWorld::OperateOn(QueueId id, engine::Operation::Kind kind) {
+  for (int i = 0; i < shards_; ++i) {
+    const auto answer = [this, id, kind](engine::OperationResult result) {
+      // In delivery it goes when its attempt ends, unless that delivers it.
+      const bool begun = result == engine::OperationResult::kDone ||
+                         result == engine::OperationResult::kAfterAttempt;
+      if (!begun || kind != engine::Operation::Kind::kRemove) return;
+      ++facts_.removed;
+      ledger_.Removed(id);
+    };
+    host_->shard(i).operations().Operate(id, {kind, ""}, answer, nullptr);
+  }
 }
 
 // What operators do to mail, and to what they should better have left alone.
 void SimWorld::Operate() {
   const uint64_t wish = random_.Below(3);
-  for (const auto& [shard, id] : QueuedIds()) {
-    switch (wish) {
-      case 0:
-        if (Chance(20)) host_->shard(shard).Hold(id);
-        if (Chance(30)) host_->shard(shard).Unhold(id);
-        break;
-      case 1:
-        if (Chance(5)) {
-          // In delivery it goes when its attempt ends, unless that delivers it.
-          const engine::OperationResult result = host_->shard(shard).operations().Apply(
-              id, {engine::Operation::Kind::kRemove, ""}, nullptr);
-          if (result != engine::OperationResult::kDone &&
-              result != engine::OperationResult::kAfterAttempt) {
-            break;
-          }
-          ++facts_.removed;
-          ledger_.Removed(id);
-        }
-        break;
-      default:
-        host_->shard(shard).Flush();
-        return;
+  if (wish == 2) {
+    for (int i = 0; i < shards_; ++i) host_->shard(i).Flush();
+    return;
+  }
+  for (const QueueId id : QueuedIds()) {
+    if (wish == 0) {
+      if (Chance(20)) OperateOn(id, engine::Operation::Kind::kHold);
+      if (Chance(30)) OperateOn(id, engine::Operation::Kind::kRelease);
+      if (Chance(10)) OperateOn(id, engine::Operation::Kind::kFlush);
+    } else if (Chance(5)) {
+      OperateOn(id, engine::Operation::Kind::kRemove);
     }
   }
 }
