@@ -79,9 +79,18 @@ bool IsControlSequence(std::string_view sequence) {
 
 }  // namespace
 
+size_t PlainOctets(std::string_view text) {
+  const auto plain = [](char c) { return c >= 0x20 && c < 0x7f; };
+  return static_cast<size_t>(std::find_if_not(text.begin(), text.end(), plain) - text.begin());
+}
+
 std::string Printable(std::string_view text, size_t octets_max) {
-  std::string out;
-  out.reserve(std::min(text.size(), octets_max));
+  // Nearly all text is plain to its end.
+  const size_t plain = std::min(PlainOctets(text), octets_max);
+  std::string out(text.substr(0, plain));
+  text.remove_prefix(plain);
+  if (text.empty() || plain == octets_max) return out;
+  out.reserve(std::min(plain + text.size(), octets_max));
   while (!text.empty()) {
     const size_t octets = Utf8SequenceOctets(text);
     const std::string_view sequence = text.substr(0, octets == 0 ? 1 : octets);

@@ -244,7 +244,8 @@ void AsyncLogger::Log(Severity severity, std::string_view service, std::string l
   append(service);
   append(tag_suffix_);
   append(SeverityPrefix(severity));
-  append(Printable(line, kLineOctetsMax));
+  const bool plain = line.size() <= kLineOctetsMax && PlainOctets(line) == line.size();
+  append(plain ? line : Printable(line, kLineOctetsMax));
   core_->Post(clock_->Wall(), severity, std::string_view(text.data(), text.size()));
 }
 

@@ -46,6 +46,7 @@ int64_t WholeSeconds(const DeliveryStamps& stamps) {
 }  // namespace
 
 std::string OneLine(std::string_view text) {
+  if (PlainOctets(text) == text.size()) return std::string(Trim(text));
   std::string joined;
   joined.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {

@@ -39,6 +39,15 @@ TEST(Text, ParsesUnsignedNumbersExactly) {
   }
 }
 
+TEST(PlainOctets, EndAtTheFirstThatIsNotPrintableAscii) {
+  EXPECT_EQ(PlainOctets(""), 0u);
+  EXPECT_EQ(PlainOctets(" ~"), 2u);
+  for (int octet = 0; octet < 256; ++octet) {
+    const std::string text = std::string("ab") + static_cast<char>(octet);
+    EXPECT_EQ(PlainOctets(text), octet >= 0x20 && octet < 0x7f ? 3u : 2u) << octet;
+  }
+}
+
 TEST(Printable, KeepsTextAndWholeUtf8Characters) {
   EXPECT_EQ(Printable("250 2.0.0 Ok: gr\xc3\xbc\xc3\x9f \xf0\x9f\x93\xa7"),
             "250 2.0.0 Ok: gr\xc3\xbc\xc3\x9f \xf0\x9f\x93\xa7");
@@ -63,6 +72,7 @@ TEST(Printable, IsCutBetweenCharacters) {
   EXPECT_EQ(Printable(text, 3), "ab");
   EXPECT_EQ(Printable(text, 4), "ab\xc3\xbc");
   EXPECT_EQ(Printable(text, 0), "");
+  EXPECT_EQ(Printable("a\nb\nc", 4), "a?b?") << "counted from where it stops to be plain, too";
   EXPECT_EQ(Printable(std::string(10'000, 'x')).size(), 4096u);
 }
 

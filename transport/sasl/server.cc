@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "base/text.h"
 #include "fmt/format.h"
 #include "transport/sasl/client.h"
@@ -122,6 +123,24 @@ Gsasl* ServerLibrary() {
   return library;
 }
 
+// In base64. An account has one salt as long as the process lives (RFC 5802 2.2: it comes from
+// the account's database), so that clients may keep what they made of it; the library alone
+// would draw one a session.
+std::string SaltOf(std::string_view user) {
+  static const uint64_t secret = [] {
+    uint64_t drawn = 0;
+    gsasl_nonce(reinterpret_cast<char*>(&drawn), sizeof drawn);
+    return drawn;
+  }();
+  std::array<size_t, 2> salt{};
+  for (size_t i = 0; i < salt.size(); ++i) salt[i] = absl::HashOf(secret, i, std::string(user));
+  char* text = nullptr;
+  gsasl_base64_to(reinterpret_cast<const char*>(salt.data()), sizeof salt, &text, nullptr);
+  std::string made = text == nullptr ? "" : text;
+  gsasl_free(text);
+  return made;
+}
+
 absl::Status GsaslServer::Init(const std::string& mechanism, std::string_view service_host) {
   Gsasl_session* raw = nullptr;
   const int code = ServerLibrary() == nullptr
@@ -143,6 +162,12 @@ int GsaslServer::OnProperty(Gsasl_session* session, Gsasl_property property) {
     const bool fits =
         ActsForItself(session) && given != nullptr && PasswordFits(lookup_, user_, given);
     return fits ? GSASL_OK : GSASL_AUTHENTICATION_ERROR;
+  }
+  if (property == GSASL_SCRAM_SALT) {
+    const char* authid = gsasl_property_fast(session, GSASL_AUTHID);
+    const absl::Status set =
+        SetProperty(session, property, SaltOf(authid == nullptr ? "" : authid));
+    return set.ok() ? GSASL_OK : GSASL_MALLOC_ERROR;
   }
   if (property != GSASL_PASSWORD) return GSASL_NO_CALLBACK;
   const bool itself = ActsForItself(session);

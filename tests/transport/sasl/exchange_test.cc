@@ -277,6 +277,20 @@ TEST(ServerLogin, TakesAnInitialResponseAsTheUser) {
   EXPECT_EQ(server->user(), "user");
 }
 
+// So that a client may keep what it made of password and salt; nor does the salt tell who exists.
+TEST(ServerScram, AnAccountKeepsItsSalt) {
+  const auto salt = [](const std::string& user) {
+    const std::string challenge =
+        Serve("SCRAM-SHA-256")->Step("n,,n=" + user + ",r=fyko+d2lbbFgONRv9qkxdawL").challenge;
+    const size_t begin = challenge.find(",s=") + 3;
+    return challenge.substr(begin, challenge.find(",i=") - begin);
+  };
+  EXPECT_EQ(salt("user").size(), 24u) << "16 octets in base64";
+  EXPECT_EQ(salt("user"), salt("user"));
+  EXPECT_NE(salt("user"), salt("nobody"));
+  EXPECT_EQ(salt("nobody"), salt("nobody"));
+}
+
 TEST(ServerStart, RefusesWhatItDoesNotHave) {
   EXPECT_FALSE(Server::Start("SCRAM-SHA-256-PLUS", "mail.ex.test", Passwords).ok());
   EXPECT_FALSE(Server::Start("ANONYMOUS", "mail.ex.test", Passwords).ok());
