@@ -302,6 +302,7 @@ TEST_F(ParkingTest, AReloadGivesMailThatIsBeingReadNoSecondJob) {
   for (int i = 0; i < 40; ++i) ids.push_back(Submit(To({"a@example.com"})));
   host_->reader().set_delay_max(absl::Milliseconds(50));
   settings_.delivery_deferred = false;
+  settings_.myhostname = "renamed.test";  // So that routes may have changed; they have not.
   Reload();
   size_t most = 0;
   const auto done = [&] {
@@ -315,6 +316,28 @@ TEST_F(ParkingTest, AReloadGivesMailThatIsBeingReadNoSecondJob) {
   EXPECT_TRUE(host_->RunUntil(done, absl::Minutes(5)));
   EXPECT_EQ(delivered(), 40u);
   EXPECT_EQ(most, 1u);
+}
+
+// Each sender hears of it once; the notices stand behind the same dead relay, and are young.
+TEST_F(ParkingTest, SendersHearOfParkedMailThatExpired) {
+  settings_.retry.lifetime = absl::Hours(1);
+  settings_.bounces.delay_warning_time = absl::ZeroDuration();
+  Start();
+  RelayDown(true);
+  for (int i = 0; i < 40; ++i) Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Minutes(75));
+  EXPECT_EQ(stats().expired.value(), 40u);
+  EXPECT_THAT(Logged("sender non-delivery notification"), SizeIs(40));
+  EXPECT_LE(InMemory(), 9u);
+  RelayDown(false);
+  host_->RunFor(absl::Hours(1));
+  EXPECT_EQ(delivered(), 40u);
+  for (const auto& delivery : book_.deliveries) {
+    EXPECT_EQ(delivery.reverse_path, "");
+    EXPECT_THAT(delivery.recipients, testing::ElementsAre("sender@app.test"));
+    EXPECT_THAT(delivery.content, testing::HasSubstr("Status: 4.4.7"));
+  }
+  EXPECT_EQ(Queued(), 0u);
 }
 
 }  // namespace
