@@ -109,6 +109,16 @@ relayhost = {live}
             time.sleep(0.05)
         return accepted, (engine.cpu_seconds() - cpu) * 1e6 / self.options.messages
 
+    def settle(self, engine):
+        """Waits until the store has put what the filling left in order, at most two minutes."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < 120:
+            before = engine.cpu_seconds()
+            time.sleep(2)
+            if engine.cpu_seconds() - before < 0.2:
+                break
+        return time.monotonic() - begun
+
     def listing(self):
         queue = [self.bin / "mailrace", "queue"]
         first, _ = self.run(*queue, "list", "-c", self.config, "--json", "--state", "hold")
@@ -125,6 +135,7 @@ relayhost = {live}
             row["ready_seconds"] = round(engine.ready_seconds, 2)
             time.sleep(5)
             row["rss_dead_mib"] = engine.rss_mib()
+            row["settled_seconds"] = round(self.settle(engine), 1)
             accepted, cpu = self.traffic(engine)
             row["accepted_per_second"] = round(accepted)
             row["cpu_us_per_message"] = round(cpu, 1)
