@@ -74,7 +74,15 @@ bool ShardOperations::Wish(QueueId id, OperatorWish::Kind kind, const std::strin
   return in_flight;
 }
 
+// Only the end of an attempt is waited for: the message's other jobs are gone already, so that
+// nobody would try what another wish kept.
+bool ShardOperations::BeingRemoved(QueueId id) const {
+  const OperatorWish* const wish = context_->wishes->Find(id);
+  return wish != nullptr && wish->kind == OperatorWish::Kind::kRemove;
+}
+
 OperationResult ShardOperations::Hold(QueueId id, Durable* durable) {
+  if (BeingRemoved(id)) return OperationResult::kUnchanged;
   bool changed = false;
   context_->scheduler->ForEachOf(id, [this, &changed](Job* job) {
     if (job->state == Job::State::kHeld || job->state == Job::State::kInFlight) return;
@@ -177,6 +185,7 @@ void ShardOperations::KeepHeld(QueueId id, const std::vector<RemovedJob>& jobs) 
 }
 
 OperationResult ShardOperations::Bounce(QueueId id, const std::string& reason, Durable* durable) {
+  if (BeingRemoved(id)) return OperationResult::kUnchanged;
   const bool in_flight = Wish(id, OperatorWish::Kind::kBounce, reason);
   // One attempt stands for all: the sender gets one notice.
   Job* first = nullptr;

@@ -93,6 +93,7 @@ class ShardOperations {
   OperationResult Remove(QueueId id, Durable* durable);
   OperationResult Bounce(QueueId id, const std::string& reason, Durable* durable);
   bool Wish(QueueId id, OperatorWish::Kind kind, const std::string& reason);
+  bool BeingRemoved(QueueId id) const;
   using Shared = std::shared_ptr<QueuedMessage>;
   using Change = std::function<void(const Shared& message, Durable durable)>;
   // What is needed to put back a job whose message could not be removed.

@@ -237,6 +237,13 @@ sasl_failure_pause = 1s
     def kill(self):
         self.program.kill()
 
+    def reload(self, outcome="reload -- version"):
+        """SIGHUP, until the log says what came of it."""
+        before = len(re.findall(outcome, self.log))
+        self.program.process.send_signal(signal.SIGHUP)
+        wait_until(f"the log says {outcome!r} once more",
+                   lambda: len(re.findall(outcome, self.log)) > before)
+
     def close(self):
         if self.program is not None and self.program.running:
             self.program.kill()

@@ -11,13 +11,6 @@ MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
 
 
 class ReloadTest(EndToEndTest):
-    def reload(self, engine, outcome="reload -- version"):
-        """SIGHUP, until the log says what came of it."""
-        before = len(re.findall(outcome, engine.log))
-        engine.program.process.send_signal(signal.SIGHUP)
-        wait_until(f"the log says {outcome!r} once more",
-                   lambda: len(re.findall(outcome, engine.log)) > before)
-
     def relay(self):
         relay = SmtpRecorder()
         self.addCleanup(relay.close)
@@ -28,7 +21,7 @@ class ReloadTest(EndToEndTest):
         engine = self.mailrace(f"relayhost = [127.0.0.1]:{old.port}\ndefer_transports = smtp\n")
         engine.submit(MESSAGE)
         engine.configure(f"relayhost = [127.0.0.1]:{new.port}\n")
-        self.reload(engine)
+        engine.reload()
         new.wait_for(1)
         self.assertEqual(old.messages, [])
 
@@ -39,7 +32,7 @@ class ReloadTest(EndToEndTest):
         engine.submit(MESSAGE)
         old.wait_for(1)
         engine.configure(f"relayhost = [127.0.0.1]:{new.port}\n")
-        self.reload(engine)
+        engine.reload()
         second = engine.submit(MESSAGE)
         new.wait_for(1)
         old.replies.set()
@@ -56,7 +49,7 @@ class ReloadTest(EndToEndTest):
         engine.submit(MESSAGE)
         sessions = {message.session for message in relay.wait_for(2)}
         engine.configure(pool + "smtp_helo_name = new.example.com\n")
-        self.reload(engine)
+        engine.reload()
         engine.submit(MESSAGE)
         self.assertNotIn(relay.wait_for(3)[2].session, sessions)
 
@@ -67,7 +60,7 @@ class ReloadTest(EndToEndTest):
             client.mail("app@example.com")
             client.rcpt("user@example.net")
             engine.configure("defer_transports = smtp\nmessage_size_limit = 200\n")
-            self.reload(engine)
+            engine.reload()
             client.docmd("DATA")
             client.send(b"x" * 500 + b"\r\n.\r\n")
             self.assertEqual(client.getreply()[0], 250)
@@ -77,7 +70,7 @@ class ReloadTest(EndToEndTest):
 
     def assert_refused(self, engine, relay, *reasons):
         before = len(engine.log)
-        self.reload(engine, "reload refused, [0-9]+ errors in the configuration; the old one stays")
+        engine.reload("reload refused, [0-9]+ errors in the configuration; the old one stays")
         said = engine.log[before:]
         for reason in reasons:
             self.assertRegex(said, reason)
@@ -96,7 +89,7 @@ class ReloadTest(EndToEndTest):
         (engine.config / "main.cf").unlink()
         self.assert_refused(engine, relay, r"main\.cf")
         engine.configure(good)
-        self.reload(engine)
+        engine.reload()
 
     @staticmethod
     def deliver(engine, sink):
@@ -117,7 +110,7 @@ class ReloadTest(EndToEndTest):
         write_file(engine.config / "passwords", "127.0.0.1 app:wrong\n", 0o600)
         (engine.config / "policies").unlink()
         before = len(engine.log)
-        self.reload(engine, "reload refused")
+        engine.reload("reload refused")
         self.assertRegex(engine.log[before:], r"smtp_tls_policy_maps.*policies")
         self.deliver(engine, sink)
         # And whoever looks after it is not locked out by the mistake.
@@ -126,7 +119,7 @@ class ReloadTest(EndToEndTest):
         (engine.config / "passwords").unlink()
         write_file(engine.config / "policies", "elsewhere.example encrypt\n", 0o600)
         before = len(engine.log)
-        self.reload(engine, "reload refused")
+        engine.reload("reload refused")
         self.assertRegex(engine.log[before:], r"smtp_sasl_password_maps.*passwords")
         self.deliver(engine, sink)
         self.assertTrue(all(record.get("user") == "app" for record in sink.records))
@@ -136,7 +129,7 @@ class ReloadTest(EndToEndTest):
         engine.configure("defer_transports = smtp\nsubmission_listen = 127.0.0.1:1\n"
                          "engine_shards = 3\nqueue_directory = /nonexistent\n")
         before = len(engine.log)
-        self.reload(engine)
+        engine.reload()
         said = engine.log[before:]
         for name in ("submission_listen", "engine_shards", "queue_directory"):
             self.assertRegex(said, rf"main\.cf:\d+: warning: {name}: a change to .* takes effect "
@@ -153,7 +146,7 @@ class ReloadTest(EndToEndTest):
         engine.submit(MESSAGE)
         relay.wait_for(1)
         engine.configure(good + "shutdown_grace_time = 1s\n")
-        self.reload(engine)
+        engine.reload()
         engine.stop()
 
     def test_a_corrected_password_lets_mail_flow_with_one_alarm_and_one_all_clear(self):
@@ -169,10 +162,10 @@ class ReloadTest(EndToEndTest):
             engine.submit(MESSAGE)
         alarm = "was refused .*mail waits"
         engine.wait_for_log(alarm)
-        self.reload(engine)  # Nothing was corrected: no second alarm.
+        engine.reload()  # Nothing was corrected: no second alarm.
         wait_until("it was tried again", lambda: engine.stats()["auth_failures"] >= 2)
         write_file(engine.config / "passwords", "127.0.0.1 app:right\n", 0o600)
-        self.reload(engine)
+        engine.reload()
         engine.wait_until_empty()
         self.assertEqual(len(sink.records), 6)
         self.assertEqual(len(re.findall(alarm, engine.log)), 1)
@@ -190,7 +183,7 @@ class ReloadTest(EndToEndTest):
         for n in range(100):
             before = len(blast.acknowledged())
             engine.configure(configurations[n % 2])
-            self.reload(engine)
+            engine.reload()
             wait_until("mail comes in", lambda: len(blast.acknowledged()) > before)
         blast.process.send_signal(signal.SIGINT)
         self.assertEqual(blast.wait(), 0, blast.output)  # No connection broke.

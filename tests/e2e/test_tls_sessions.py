@@ -1,5 +1,4 @@
 """TLS sessions are used again, judged each time, and do not outlive what they were trusted by."""
-import signal
 import unittest
 
 from harness import CertificateAuthority, EndToEndTest, wait_until
@@ -22,8 +21,7 @@ class TlsSessionsTest(EndToEndTest):
 
     def reload(self, configuration):
         self.engine.configure(configuration)
-        self.engine.program.process.send_signal(signal.SIGHUP)
-        self.engine.wait_for_log("reload")
+        self.engine.reload()
 
     def send(self, name):
         queue_id = self.engine.submit(MESSAGE % name.encode())

@@ -120,6 +120,19 @@ TEST_F(ShardOperationsTest, MailInDeliveryIsRemovedWhenItsAttemptIsDeferred) {
   EXPECT_THAT(Logged(id.ToString() + ": removed"), SizeIs(1));
 }
 
+// Its other jobs went at once: nobody would try what a later wish kept.
+TEST_F(ShardOperationsTest, NothingTakesBackARemovalThatWaitsForAnAttempt) {
+  Start();
+  const QueueId id = SubmitIntoDelivery();
+  EXPECT_EQ(Do(Operation::Kind::kRemove, id), OperationResult::kAfterAttempt);
+  EXPECT_EQ(Do(Operation::Kind::kHold, id), OperationResult::kUnchanged);
+  EXPECT_EQ(Do(Operation::Kind::kRelease, id), OperationResult::kUnchanged);
+  EXPECT_EQ(Do(Operation::Kind::kBounce, id), OperationResult::kUnchanged);
+  host_->RunFor(absl::Hours(1));  // The final dot's reply is given up.
+  EXPECT_THAT(Stored(), IsEmpty());
+  EXPECT_EQ(Queued(), 0u);
+}
+
 TEST_F(ShardOperationsTest, AnAttemptThatDeliversMakesEveryWishMoot) {
   Start();
   for (const auto kind :
