@@ -284,6 +284,8 @@ void Shard::Load(queue::Job* job) {
 
 void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found) {
   queue::NexthopQueue* nexthop = job->nexthop;
+  const QueueId id = job->id;
+  nexthop->Pin();  // The job may be its last.
   if (found.ok()) {
     // Its destination may have died meanwhile: beyond the budget it is read again at its turn.
     const bool wanted = !nexthop->suspended(context_.loop->now()) ||
@@ -292,22 +294,18 @@ void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage
     scheduler_.Release(job, context_.loop->now());
   } else if (absl::IsNotFound(found.status())) {
     // Another job of it, made by a reload (Parking::Reload), was through with it meanwhile.
-    nexthop->Pin();
     scheduler_.Finish(job);
-    Pump(nexthop);
-    nexthop->Unpin();
-    return;
   } else {
     // Never an empty or cut message (reliability.md 5.1): held until somebody looks.
     context_.logger->Log(Severity::kError, "qmgr",
-                         fmt::format("{}: cannot be read, message is held: {}", job->id.ToString(),
+                         fmt::format("{}: cannot be read, message is held: {}", id.ToString(),
                                      found.status().ToString()));
-    const QueueId id = job->id;
     scheduler_.Hold(job);
-    operations_.AfterFailedLoad(id);
   }
+  operations_.AfterLoad(id);
   ArmTick();
   Pump(nexthop);
+  nexthop->Unpin();
 }
 
 void Shard::ArmTick() {

@@ -312,12 +312,26 @@ void ShardOperations::RecordFlush(QueueId id) {
   });
 }
 
-void ShardOperations::AfterFailedLoad(QueueId id) {
-  const OperatorWish* const wish = context_->wishes->Find(id);
-  if (wish == nullptr) return;
-  const bool remove = wish->kind == OperatorWish::Kind::kRemove;
+void ShardOperations::AfterLoad(QueueId id) {
+  const OperatorWish* const found = context_->wishes->Find(id);
+  if (found == nullptr) return;
+  bool in_flight = false;
+  context_->scheduler->ForEachOf(
+      id, [&in_flight](Job* job) { in_flight = in_flight || job->state == Job::State::kInFlight; });
+  if (in_flight) return;
+  const OperatorWish wish = *found;
   context_->wishes->Forget(id);
-  if (remove) Apply(id, {Operation::Kind::kRemove, ""}, nullptr);
+  switch (wish.kind) {
+    case OperatorWish::Kind::kHold:
+      Apply(id, {Operation::Kind::kHold, ""}, nullptr);
+      return;
+    case OperatorWish::Kind::kRemove:
+      Apply(id, {Operation::Kind::kRemove, ""}, nullptr);
+      return;
+    case OperatorWish::Kind::kBounce:
+      Apply(id, {Operation::Kind::kBounce, wish.reason}, nullptr);
+      return;
+  }
 }
 
 std::vector<JobFacts> ShardOperations::Look(QueueId id) const {

@@ -83,8 +83,9 @@ class ShardOperations {
   bool Suspend(std::string_view nexthop, std::string reason);
   bool Resume(std::string_view nexthop);
 
-  // The message could not be read and its job is held now: an earlier wish is fulfilled.
-  void AfterFailedLoad(QueueId id);
+  // A job of the message was in flight only to be read, and is back or held: if that was the last
+  // one in flight, what an operator wished meanwhile is done now.
+  void AfterLoad(QueueId id);
 
  private:
   OperationResult Hold(QueueId id, Durable* durable);

@@ -47,6 +47,21 @@ TEST_P(SimWorldSeeds, NothingIsLostRepeatedUnexplainedOrStuck) {
   EXPECT_GT(sum.refused, 0u);
 }
 
+// Lives beyond the usual seeds in which something went wrong once; told by what that was.
+class FormerBreaches : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(FormerBreaches, StayMended) {
+  WorldOptions options;
+  options.seed = GetParam();
+  options.keeps_log = false;
+  EXPECT_THAT(SimWorld(options).Run(), testing::IsEmpty());
+}
+
+// A hold took back a removal that waited for an attempt, after the message's other jobs were gone.
+INSTANTIATE_TEST_SUITE_P(HoldAfterRemoval, FormerBreaches, testing::Values(8605));
+// A removal while the message was only being read waited for an attempt; a reload dropped the job.
+INSTANTIATE_TEST_SUITE_P(RemovalWhileRead, FormerBreaches, testing::Values(18382, 24363, 43721));
+
 // Eight parts, so that they share the cores.
 INSTANTIATE_TEST_SUITE_P(Parts, SimWorldSeeds, testing::Range<uint64_t>(0, 8));
 
