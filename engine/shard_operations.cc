@@ -65,11 +65,16 @@ void ShardOperations::Operate(QueueId id, Operation operation,
   }
 }
 
-// Notes the wish if a job is in flight.
-bool ShardOperations::Wish(QueueId id, OperatorWish::Kind kind, const std::string& reason) {
+bool ShardOperations::InFlight(QueueId id) const {
   bool in_flight = false;
   context_->scheduler->ForEachOf(
       id, [&in_flight](Job* job) { in_flight = in_flight || job->state == Job::State::kInFlight; });
+  return in_flight;
+}
+
+// Notes the wish if a job is in flight.
+bool ShardOperations::Wish(QueueId id, OperatorWish::Kind kind, const std::string& reason) {
+  const bool in_flight = InFlight(id);
   if (in_flight) context_->wishes->Set(id, {kind, reason});
   return in_flight;
 }
@@ -314,11 +319,7 @@ void ShardOperations::RecordFlush(QueueId id) {
 
 void ShardOperations::AfterLoad(QueueId id) {
   const OperatorWish* const found = context_->wishes->Find(id);
-  if (found == nullptr) return;
-  bool in_flight = false;
-  context_->scheduler->ForEachOf(
-      id, [&in_flight](Job* job) { in_flight = in_flight || job->state == Job::State::kInFlight; });
-  if (in_flight) return;
+  if (found == nullptr || InFlight(id)) return;
   const OperatorWish wish = *found;
   context_->wishes->Forget(id);
   switch (wish.kind) {

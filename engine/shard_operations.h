@@ -94,6 +94,7 @@ class ShardOperations {
   OperationResult Remove(QueueId id, Durable* durable);
   OperationResult Bounce(QueueId id, const std::string& reason, Durable* durable);
   bool Wish(QueueId id, OperatorWish::Kind kind, const std::string& reason);
+  bool InFlight(QueueId id) const;
   bool BeingRemoved(QueueId id) const;
   using Shared = std::shared_ptr<QueuedMessage>;
   using Change = std::function<void(const Shared& message, Durable durable)>;
