@@ -120,6 +120,21 @@ TEST_F(ShardOperationsTest, MailInDeliveryIsRemovedWhenItsAttemptIsDeferred) {
   EXPECT_THAT(Logged(id.ToString() + ": removed"), SizeIs(1));
 }
 
+// No attempt is made, so none can be waited for: the destination may be dead for days.
+TEST_F(ShardOperationsTest, MailThatIsOnlyBeingReadIsRemovedOnceItIsRead) {
+  Start();
+  const QueueId id = SubmitDeferred();
+  Restart();  // So that nothing of it is in memory.
+  for (int turn = 0; turn < 1000 && host_->counts().in_flight == 0; ++turn) {
+    host_->RunFor(absl::Nanoseconds(1));
+  }
+  ASSERT_EQ(host_->counts().in_flight, 1u);
+  ASSERT_TRUE(host_->shard().operations().Suspend("[relay.test]:25", "maintenance"));
+  ASSERT_EQ(Do(Operation::Kind::kRemove, id), OperationResult::kAfterAttempt);
+  host_->RunFor(absl::Seconds(1));
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
 // Its other jobs went at once: nobody would try what a later wish kept.
 TEST_F(ShardOperationsTest, NothingTakesBackARemovalThatWaitsForAnAttempt) {
   Start();
