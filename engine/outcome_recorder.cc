@@ -55,6 +55,7 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
 
   uint32_t recipients = 0;  // Whose outcome becomes durable with this.
   bool removes = false;     // The message's records go.
+  MonoTime submitted;
   std::vector<std::shared_ptr<QueuedMessage>> notices;
   std::vector<FlightMark> marks;  // Cleared when this is durable.
   std::unique_ptr<Request> next;  // Of the same message, submitted while this was on its way.
@@ -102,6 +103,10 @@ class OutcomeRecorder::Request final : public queue::CommitRequest {
       return;
     }
     context.stats->uncommitted_outcomes.Subtract(recipients);
+    // The turn that brings this has not looked at the clock yet.
+    if (recipients > 0) {
+      context.stats->stages.Of(Stage::kRecord).Record(context.loop->clock().Mono() - submitted);
+    }
     recorder_->ClearMarks(&marks);
     if (removes) recorder_->Removed(id_);
     if (message_ != nullptr) context.parking->Recorded(message_, latest);
@@ -140,6 +145,7 @@ void OutcomeRecorder::ClearMarks(std::vector<FlightMark>* marks) {
 
 void OutcomeRecorder::Submit(std::unique_ptr<Request> request) {
   context_->stats->uncommitted_outcomes.Add(request->recipients);
+  request->submitted = context_->loop->now();
   ++outstanding_;
   // Whoever sees a notice in the store before we know that it is there leaves it alone.
   for (const std::shared_ptr<QueuedMessage>& notice : request->notices) {
@@ -306,6 +312,7 @@ bool OutcomeRecorder::TransactionFinished(const DeliveryTransaction* transaction
     const absl::Duration time =
         context_->ages->Age(pass->message()->envelope(), context_->settings->retry);
     stats.delivery_time.Record(time);
+    transaction->NoteStages(now, time, &stats.stages);
     stats.of_class[pass->job()->priority].delivery_time.Record(time);
   }
   // More transactions of this pass are under way: what is done need not wait for them. But

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/stages.h"
 #include "queue/message.h"
 #include "queue/scheduler.h"
 #include "queue/store.h"
@@ -58,6 +60,10 @@ class QueuedMessage final : public queue::MessageHandle {
   bool has_retry() const { return has_retry_; }
   void set_has_retry() { has_retry_ = true; }
 
+  // For attribution only; nothing for mail whose acceptance this object did not see.
+  const std::optional<AcceptTimes>& accept_times() const { return accept_times_; }
+  void set_accept_times(const AcceptTimes& times) { accept_times_ = times; }
+
   // Rough, for the memory budget.
   size_t memory_octets() const;
   // Called once, when the message leaves memory. REQUIRES: !counted().
@@ -73,6 +79,7 @@ class QueuedMessage final : public queue::MessageHandle {
   queue::RetryState retry_;
   bool has_retry_ = false;
   bool queued_ = false;
+  std::optional<AcceptTimes> accept_times_;
   std::function<void()> release_;
 };
 

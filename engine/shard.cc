@@ -96,11 +96,12 @@ absl::Status Shard::Admit(uint64_t octets) {
   return absl::OkStatus();
 }
 
-Task<absl::Status> Shard::Commit(queue::WriteSet writes) {
+Task<absl::Status> Shard::Commit(queue::WriteSet writes, absl::Duration* waited) {
   CommitWait wait(context_.commit_sink, context_.loop);
   wait.writes = std::move(writes);
   context_.committer->Submit(&wait);
   const absl::Status status = co_await wait.done();
+  if (waited != nullptr) *waited = wait.waited;
   if (!status.ok() && !absl::IsResourceExhausted(status)) context_.fatal(status);
   co_return status;
 }
@@ -109,7 +110,7 @@ Task<absl::Status> Shard::PutChunk(QueueId id, uint32_t chunk, queue::Octets con
   queue::WriteSet writes;
   if (chunk == 0) writes.OpenIntake(id);
   writes.PutChunk(id, chunk, std::move(content));
-  const absl::Status status = co_await Commit(std::move(writes));
+  const absl::Status status = co_await Commit(std::move(writes), nullptr);
   co_return status;
 }
 
@@ -120,8 +121,10 @@ void Shard::Abandon(QueueId id, uint32_t chunks) {
   recorder_.Record(id, std::move(writes), nullptr);
 }
 
-Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_chunk) {
-  const MonoTime begun = context_.loop->now();
+Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_chunk,
+                                 std::optional<MonoTime> begun) {
+  AcceptTimes times;
+  times.submitted = context_.loop->now();
   queue::WriteSet writes;
   if (envelope.chunks > 0) writes.PutChunk(envelope.id, envelope.chunks - 1, last_chunk);
   if (envelope.chunks > 1) writes.CloseIntake(envelope.id);
@@ -129,12 +132,17 @@ Task<absl::Status> Shard::Accept(queue::Envelope envelope, queue::Octets last_ch
   auto message = std::make_shared<QueuedMessage>(std::move(envelope));
   if (!message->streamed()) message->set_content(std::move(last_chunk));
   memory_.Add(message);
-  const absl::Status status = co_await Commit(std::move(writes));
+  const absl::Status status = co_await Commit(std::move(writes), &times.commit_wait);
   if (!status.ok()) {
     stats_.intake_refused.Add();
     co_return status;
   }
-  stats_.commit_time.Record(context_.loop->clock().Mono() - begun);
+  times.durable = context_.loop->now();
+  stats_.commit_time.Record(times.durable - times.submitted);
+  if (begun) {
+    times.begun = *begun;
+    message->set_accept_times(times);
+  }
   stats_.accepted_messages.Add();
   stats_.OfClass(message->envelope().priority).accepted_messages.Add();
   stats_.accepted_recipients.Add(message->envelope().recipients.size());

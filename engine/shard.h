@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,8 @@ class Shard final : public Acceptor, private JobFeed {
   QueueId NewId() override;
   absl::Status Admit(uint64_t octets) override;
   Task<absl::Status> PutChunk(QueueId id, uint32_t chunk, queue::Octets content) override;
-  Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk) override;
+  Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk,
+                            std::optional<MonoTime> begun) override;
   void Abandon(QueueId id, uint32_t chunks) override;
 
   // What a message that was there at start still owes a nexthop: into memory, or parked.
@@ -86,7 +88,8 @@ class Shard final : public Acceptor, private JobFeed {
   class CommitWait;
   std::unique_ptr<JobPass> Next(const std::string& nexthop) override;
   std::unique_ptr<JobPass> BeginPass(queue::Job* job);
-  Task<absl::Status> Commit(queue::WriteSet writes);
+  // `waited`: set to what it waited for its group, if not null; borrowed.
+  Task<absl::Status> Commit(queue::WriteSet writes, absl::Duration* waited);
   void Enqueue(std::shared_ptr<QueuedMessage> message);
   void Load(queue::Job* job);
   void Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage>> found);

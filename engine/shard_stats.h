@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "engine/stages.h"
 #include "queue/job.h"
 
 namespace mailrace::engine {
@@ -53,9 +54,12 @@ struct ShardStats {
   // Where a message's time goes.
   Histogram commit_time;       // Submission to durable.
   Histogram queue_time;        // Ready to taken.
-  Histogram connect_time;      // To a session that may send.
+  Histogram connect_time;      // To a session that may send: all of it,
+  Histogram tls_time;          // of which for TLS, if there was any,
+  Histogram auth_time;         // and for the login.
   Histogram transaction_time;  // Taken to its last reply.
   Histogram delivery_time;     // Accepted to delivered.
+  StageTimes stages;           // The same in parts, and the record.
 };
 
 }  // namespace mailrace::engine

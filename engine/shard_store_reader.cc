@@ -1,5 +1,7 @@
 #include "engine/shard_store_reader.h"
 
+#include <pthread.h>
+
 #include <memory>
 #include <utility>
 
@@ -25,6 +27,7 @@ void StoreReadThread::Enqueue(std::function<void(queue::Store*)> work) {
 }
 
 void StoreReadThread::Run() {
+  pthread_setname_np(pthread_self(), "store-reader");
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this] { return stopping_ || !work_.empty(); });

@@ -1,5 +1,7 @@
 #include "queue/group_commit.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -72,6 +74,7 @@ bool GroupCommit::TakeGroup(std::unique_lock<std::mutex>* lock) {
 }
 
 void GroupCommit::Run() {
+  pthread_setname_np(pthread_self(), "commit");
   std::unique_lock lock(mutex_);
   while (TakeGroup(&lock)) {
     lock.unlock();
@@ -87,7 +90,8 @@ void GroupCommit::CommitGroup() {
   sets_.clear();
   for (const Pending& pending : group_) {
     sets_.push_back(&pending.request->writes);
-    stats_.wait_time.Record(absl::FromChrono(begin - pending.submitted));
+    pending.request->waited = absl::FromChrono(begin - pending.submitted);
+    stats_.wait_time.Record(pending.request->waited);
   }
   const absl::Status status = store_->Commit(sets_);
   stats_.sync_time.Record(absl::FromChrono(Now() - begin));

@@ -43,6 +43,8 @@ class CommitRequest {
   WriteSet writes;
   absl::Status status;
   CommitSink* sink;  // Borrowed; outlives the request.
+  // From Submit to the beginning of its group; set with `status`.
+  absl::Duration waited;
   // Someone waits (an acknowledgement): commit at once. Otherwise within lazy_delay.
   bool urgent = true;
 };

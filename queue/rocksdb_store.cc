@@ -1,5 +1,6 @@
 #include "queue/rocksdb_store.h"
 
+#include <pthread.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -178,6 +179,7 @@ Store::Stats RocksdbStore::stats() const {
 }
 
 void RocksdbStore::KeepMarker() {
+  pthread_setname_np(pthread_self(), "marker");
   bool failed = false;
   std::unique_lock lock(mutex_);
   while (true) {

@@ -1,11 +1,14 @@
 #include "engine/admin/control_handler.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/text.h"
 #include "engine/admin/control_protocol.h"
+#include "engine/admin/histogram_json.h"
 #include "engine/admin/import_command.h"
+#include "engine/admin/process_usage.h"
 #include "engine/config/message_class.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -15,29 +18,6 @@ namespace mailrace::engine {
 namespace {
 
 using Json = nlohmann::json;
-
-Json HistogramJson(const Histogram& histogram) {
-  // Upper bounds of powers of two; quantiles are bounds, not interpolations.
-  const uint64_t count = histogram.count();
-  const auto quantile = [&](double q) -> uint64_t {
-    const auto wanted = static_cast<uint64_t>(static_cast<double>(count) * q);
-    uint64_t seen = 0;
-    for (int i = 0; i < Histogram::kBuckets; ++i) {
-      seen += histogram.bucket(i);
-      if (seen > wanted) return i == 0 ? 0 : (uint64_t{1} << i);
-    }
-    return 0;
-  };
-  Json buckets = Json::array();
-  for (int i = 0; i < Histogram::kBuckets; ++i) buckets.push_back(histogram.bucket(i));
-  while (!buckets.empty() && buckets.back() == 0) buckets.erase(buckets.size() - 1);
-  return {{"count", count},
-          {"buckets", std::move(buckets)},  // Of 0, below 2, 4, 8 …
-          {"mean",
-           count == 0 ? 0.0 : static_cast<double>(histogram.sum()) / static_cast<double>(count)},
-          {"p50", quantile(0.5)},
-          {"p99", quantile(0.99)}};
-}
 
 struct Oldest {
   std::optional<QueueId> id;  // Nothing: the queue is empty.
@@ -58,6 +38,7 @@ Oldest FindOldest(queue::Store* store, QueueId from) {
 struct ShardFigures {
   std::vector<std::pair<std::string, uint64_t>> counters;
   std::vector<std::pair<std::string, const Histogram*>> histograms;
+  const StageTimes* stages = nullptr;
   queue::Scheduler::Counts counts;
   std::vector<std::pair<std::string, std::string>> suspended;
 };
@@ -93,11 +74,11 @@ ShardFigures Figures(ShardRuntime* runtime) {
                       {"parked_jobs", runtime->shard->parking().counts().total()},
                       {"uncommitted_outcomes", s.uncommitted_outcomes.value()},
                       {"possible_duplicates", runtime->shard->context().flights->recipients()}};
-  figures.histograms = {{"commit", &s.commit_time},
-                        {"queue", &s.queue_time},
-                        {"connect", &s.connect_time},
-                        {"transaction", &s.transaction_time},
+  figures.histograms = {{"commit", &s.commit_time},    {"queue", &s.queue_time},
+                        {"connect", &s.connect_time},  {"tls", &s.tls_time},
+                        {"auth", &s.auth_time},        {"transaction", &s.transaction_time},
                         {"delivery", &s.delivery_time}};
+  figures.stages = &s.stages;
   for (uint8_t priority = 0; priority < queue::kPriorities; ++priority) {
     const ShardStats::Class& its = s.of_class[priority];
     const std::string_view name = config::MessageClassName(priority);
@@ -120,7 +101,41 @@ ShardFigures Figures(ShardRuntime* runtime) {
   return figures;
 }
 
-// What the end before this start left in doubt: all of it, the log has only a part.
+Json HistogramJson(const Histogram& histogram) {
+  HistogramSum sum;
+  sum.Add(histogram);
+  return sum.ToJson();
+}
+
+// Of all shards: what was measured by name, and where the time of delivered mail went.
+void AddTimes(const std::vector<ShardFigures>& all, Json* totals) {
+  std::map<std::string, HistogramSum> by_name;
+  HistogramSum stages[kStages];
+  for (const ShardFigures& figures : all) {
+    for (const auto& [name, histogram] : figures.histograms) by_name[name].Add(*histogram);
+    for (size_t i = 0; i < kStages; ++i) stages[i].Add(figures.stages->of[i]);
+  }
+  for (const auto& [name, sum] : by_name) (*totals)["microseconds"][name] = sum.ToJson();
+  for (size_t i = 0; i < kStages; ++i) {
+    const std::string name(StageName(static_cast<Stage>(i)));
+    (*totals)["stages"][name] = stages[i].ToJson();
+  }
+}
+
+Json UsageJson(const ProcessUsage& usage) {
+  return {{"cpu_seconds", absl::ToDoubleSeconds(usage.cpu)},
+          {"resident_octets", usage.resident_octets},
+          {"resident_octets_max", usage.resident_octets_max},
+          {"written_octets", usage.written_octets},
+          {"read_octets", usage.read_octets}};
+}
+
+Json ThreadsJson(const ProcessUsage& usage) {
+  Json threads = Json::object();
+  for (const auto& [name, time] : usage.threads) threads[name] = absl::ToDoubleSeconds(time);
+  return threads;
+}
+
 // What the TLS library was given, from where, and when it is given more. Seconds of what
 // has not happened or will not are -1.
 Json EntropyJson(const entropy::EntropyService& service, MonoTime now) {
@@ -146,6 +161,7 @@ Json EntropyJson(const entropy::EntropyService& service, MonoTime now) {
           {"ready_for_tls", service.ReadyForTls().ok()}};
 }
 
+// What the end before this start left in doubt: all of it, the log has only a part.
 Json AtStartJson(const PossibleDuplicates& found) {
   Json ids = Json::array();
   for (const PossibleDuplicates::Message& message : found.messages) {
@@ -212,11 +228,11 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
   Json suspended = Json::object();
   queue::Scheduler::Counts counts;
   for (const ShardFigures& figures : all) {
-    Json stages = Json::object();
+    Json times = Json::object();
     for (const auto& [name, histogram] : figures.histograms) {
-      stages[name] = HistogramJson(*histogram);
+      times[name] = HistogramJson(*histogram);
     }
-    Json shard = {{"microseconds", std::move(stages)}};
+    Json shard = {{"microseconds", std::move(times)}};
     for (const auto& [name, value] : figures.counters) {
       shard[name] = value;
       totals[name] = totals.value(name, uint64_t{0}) + value;
@@ -228,6 +244,7 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
     counts.in_flight += figures.counts.in_flight;
     for (const auto& [nexthop, reason] : figures.suspended) suspended[nexthop] = reason;
   }
+  AddTimes(all, &totals);
   totals["queue"] = {{"ready", counts.ready},
                      {"deferred", counts.deferred},
                      {"held", counts.held},
@@ -248,6 +265,12 @@ Task<void> EngineControl::Stats(transport::Stream* stream) {
   if (oldest.ok() && oldest->id) {
     oldest_ = *oldest->id;
     totals["queue"]["oldest_arrival_time"] = absl::ToUnixSeconds(oldest->arrival);
+  }
+  std::function<ProcessUsage(queue::Store*)> look = [](queue::Store*) { return LookAtProcess(); };
+  const absl::StatusOr<ProcessUsage> usage = co_await calls_.Read<ProcessUsage>(std::move(look));
+  if (usage.ok()) {
+    totals["process"] = UsageJson(*usage);
+    totals["cpu_seconds"] = ThreadsJson(*usage);
   }
   const MonoTime now = parts_.clock->Mono();
   totals["possible_duplicates_at_start"] = AtStartJson(*parts_.possible_duplicates);

@@ -69,7 +69,8 @@ class Content {
     envelope_->chunks = stored_ + 1;
     envelope_->eight_bit = check_.eight_bit();
     auto last = std::make_shared<const std::string>(std::move(pending_));
-    const absl::Status accepted = co_await parts_.acceptor->Accept(*envelope_, std::move(last));
+    const absl::Status accepted =
+        co_await parts_.acceptor->Accept(*envelope_, std::move(last), std::nullopt);
     accepted_ = accepted.ok();
     co_return accepted;
   }

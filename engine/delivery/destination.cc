@@ -323,6 +323,9 @@ Task<void> Destination::Connect(Worker* worker, std::unique_ptr<JobPass> pass) {
     context_->stats->connects.Add();
     context_->stats->sessions_open.Add();
     context_->stats->connect_time.Record(context_->loop->now() - begun);
+    if (made.costs.tls > absl::ZeroDuration()) context_->stats->tls_time.Record(made.costs.tls);
+    if (made.costs.auth > absl::ZeroDuration()) context_->stats->auth_time.Record(made.costs.auth);
+    pass->session_costs = made.costs;
     worker->running = made.session.get();
     worker->Adopt(std::move(made), std::move(settings));
     pass->connected = context_->loop->now();

@@ -60,6 +60,24 @@ void DeliveryTransaction::EndOfDataComes(size_t count) {
   flight_ = pass_->flights->Fill(pass_->message()->id(), accepted);
 }
 
+void DeliveryTransaction::NoteStages(MonoTime answered, absl::Duration age,
+                                     StageTimes* stages) const {
+  const JobPass& pass = *pass_;
+  StageFacts facts;
+  facts.accepted = pass.message()->accept_times();
+  facts.session = pass.session_costs;
+  facts.times.ready = pass.job()->ready_since;
+  facts.times.taken = pass.taken;
+  facts.times.connected = pass.connected;
+  facts.times.handed_out = handed_out_;
+  facts.times.content = content_begun;
+  facts.times.end = content_ended;
+  facts.times.answered = answered;
+  facts.age = age;
+  facts.attempted_before = pass.message()->retry().attempts > 0;
+  RecordStages(facts, stages);
+}
+
 JobPass::JobPass(queue::Job* job, std::shared_ptr<QueuedMessage> message,
                  std::vector<uint32_t> recipients, int recipients_per_transaction, Loop* loop,
                  ContentReader* reader)
@@ -81,8 +99,8 @@ JobPass::~JobPass() {
 DeliveryTransaction* JobPass::NextTransaction() {
   if (next_ >= recipients_.size()) return nullptr;
   const queue::Envelope& envelope = message_->envelope();
-  auto transaction =
-      std::make_unique<DeliveryTransaction>(this, TransactionContent(message_, loop_, reader_));
+  auto transaction = std::make_unique<DeliveryTransaction>(
+      this, TransactionContent(message_, loop_, reader_), loop_->now());
   transaction->reverse_path = envelope.reverse_path;
   transaction->octets = envelope.octets;
   transaction->eight_bit = envelope.eight_bit;

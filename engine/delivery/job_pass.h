@@ -14,6 +14,7 @@
 #include "engine/flight_journal.h"
 #include "engine/outcome.h"
 #include "engine/queued_message.h"
+#include "engine/stages.h"
 #include "queue/scheduler.h"
 #include "transport/smtp/transaction.h"
 
@@ -24,17 +25,21 @@ class JobPass;
 // A transaction with one slice of the recipients. Owned by its pass.
 class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
  public:
-  DeliveryTransaction(JobPass* pass, TransactionContent content)
-      : pass_(pass), content_(std::move(content)) {}
+  DeliveryTransaction(JobPass* pass, TransactionContent content, MonoTime now)
+      : pass_(pass), content_(std::move(content)), handed_out_(now) {}
   JobPass* pass() const { return pass_; }
   // Which use of its session this is, from 1: the next transaction may have been taken
   // before this one is finished.
   uint32_t use() const { return use_; }
   void set_use(uint32_t use) { use_ = use; }
+  // When the session took it up.
+  MonoTime handed_out() const { return handed_out_; }
 
   Task<absl::StatusOr<std::string_view>> NextChunk() override { return content_.Next(); }
   void Rewind() override { content_.Rewind(); }
   void EndOfDataComes(size_t recipients) override;
+  // Where the time of a delivered message went; `age` is its own at `answered`.
+  void NoteStages(MonoTime answered, absl::Duration age, StageTimes* stages) const;
   // Of the end of data; whoever makes the outcome durable clears it.
   FlightMark flight() const { return flight_; }
 
@@ -43,6 +48,7 @@ class DeliveryTransaction final : public transport::smtp::OutgoingMessage {
   TransactionContent content_;
   FlightMark flight_;
   uint32_t use_ = 1;
+  MonoTime handed_out_;
 };
 
 // What became of a recipient in this pass, as far as its sender may be told at its end.
@@ -99,8 +105,9 @@ class JobPass {
 
   FlightJournal* flights = nullptr;  // Borrowed; null: none is kept.
 
-  MonoTime taken;      // Handed to a session.
-  MonoTime connected;  // The session stood; `taken` or earlier for a reused one.
+  MonoTime taken;              // Handed to a session.
+  MonoTime connected;          // The session stood; `taken` or earlier for a reused one.
+  SessionCosts session_costs;  // If one was made for this pass.
 
  private:
   queue::Job* job_;

@@ -48,6 +48,7 @@ class SessionTry {
   DestinationKey key;
   logs::Peer peer;
   Trouble trouble;
+  SessionCosts costs;
   // Of the TLS policy: decided by the handshake, or by doing without.
   logs::TlsFeature tls_feature;
   bool handshake_failed = false;  // Under `may`, where plain text is the next try.
@@ -125,9 +126,13 @@ Task<void> SessionTry::Run(bool allow_tls) {
   if (!dialled) co_return;
   const bool greeted = co_await Greet();
   if (!greeted) co_return;
+  const MonoTime before_tls = context_->loop->now();
   const bool secure = co_await Secure(allow_tls);
+  const MonoTime before_login = context_->loop->now();
+  costs.tls += before_login - before_tls;
   if (!secure) co_return;
   co_await LogIn();
+  costs.auth += context_->loop->now() - before_login;
 }
 
 Task<bool> SessionTry::Dial() {
@@ -171,8 +176,10 @@ Task<bool> SessionTry::Dial() {
 
 Task<bool> SessionTry::Greet() {
   if (tls_.wrapper_mode) {
+    const MonoTime before = context_->loop->now();
     const std::optional<std::string> refused =
         co_await WrapSessionTls(context_, settings_, session.get(), tls_, key, peer);
+    costs.tls += context_->loop->now() - before;
     if (refused) {
       tls_feature.verdict = logs::TlsFeature::Verdict::kViolated;
       Fail({4, 7, 5}, *refused);
@@ -292,6 +299,8 @@ Task<bool> TryNexthop(ShardContext* context, std::shared_ptr<const Settings> set
     setup->relay = attempt.peer;
     setup->key = attempt.key;
     setup->trouble = attempt.trouble;
+    setup->costs.tls += attempt.costs.tls;
+    setup->costs.auth += attempt.costs.auth;
     setup->permanent = attempt.permanent;
     if (settings->log_tls_feature_status) {
       setup->tls_features = logs::TlsFeatureText(attempt.tls_feature);

@@ -11,6 +11,7 @@
 #include "engine/outcome.h"
 #include "engine/routing/destination_key.h"
 #include "engine/shard_context.h"
+#include "engine/stages.h"
 #include "transport/smtp/client_session.h"
 
 namespace mailrace::engine {
@@ -25,6 +26,7 @@ struct SessionSetup {
   // What became of the TLS policy, as delivery lines say it (logs::TlsFeatureText).
   std::string tls_features;
   Trouble trouble;
+  SessionCosts costs;  // Of all tries.
   // The nexthop takes no mail at all (null MX, RFC 7505; no such domain; we are its only
   // exchanger), or refused our login and smtp_sasl_auth_soft_bounce = no: the mail fails.
   // Never so for a configured relayhost that cannot be found, whose errors are ours.

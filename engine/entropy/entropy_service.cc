@@ -1,6 +1,7 @@
 #include "engine/entropy/entropy_service.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ EntropyService::~EntropyService() {
 }
 
 void EntropyService::Run() {
+  pthread_setname_np(pthread_self(), "entropy");
   while (true) {
     // Rounded up, so that a wake-up is never a moment early and goes round for nothing.
     const int64_t wait = absl::ToInt64Milliseconds(core_->next_due() - clock_->Mono()) + 1;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "base/clock.h"
 #include "base/task.h"
 #include "queue/message.h"
 
@@ -30,8 +32,10 @@ class Acceptor {
   // The last (for most messages: only) body record and the envelope, in one atomic
   // synced batch. When this returns OK the message would survive a power cut and its
   // delivery is under way: say 250 (invariant I1). envelope.chunks counts `last_chunk`.
-  // On error nothing is owed; the caller answers 4xx.
-  virtual Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk) = 0;
+  // On error nothing is owed; the caller answers 4xx. `begun`: when its MAIL came, by the
+  // loop's clock; nothing for mail that is older than that, from another queue.
+  virtual Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk,
+                                    std::optional<MonoTime> begun) = 0;
 
   // The message was given up after PutChunk calls: its records are removed in time.
   virtual void Abandon(QueueId id, uint32_t chunks) = 0;

@@ -48,8 +48,10 @@ std::string QueueRefusal(const absl::Status& status) {
 IncomingMessage::IncomingMessage(Acceptor* acceptor, const IntakeOptions* options)
     : acceptor_(acceptor), options_(options) {}
 
-void IncomingMessage::Begin(const transport::smtp::MailCommand& mail, absl::Time arrival) {
+void IncomingMessage::Begin(const transport::smtp::MailCommand& mail, absl::Time arrival,
+                            MonoTime now) {
   Abandon();
+  mail_time_ = now;
   envelope_.arrival = arrival;
   envelope_.reverse_path = mail.reverse_path;
   envelope_.envid = mail.envid;

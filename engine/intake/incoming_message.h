@@ -26,10 +26,12 @@ class IncomingMessage {
   // Abandons what was not accepted.
   ~IncomingMessage() { Abandon(); }
 
-  void Begin(const transport::smtp::MailCommand& mail, absl::Time arrival);
+  // `now`: the same as `arrival`, by the loop's clock.
+  void Begin(const transport::smtp::MailCommand& mail, absl::Time arrival, MonoTime now);
   void AddRecipient(const transport::smtp::RcptCommand& rcpt);
   bool begun() const { return begun_; }
   QueueId id() const { return envelope_.id; }
+  MonoTime mail_time() const { return mail_time_; }  // Of Begin().
   const queue::Envelope& envelope() const { return envelope_; }
 
   // Who hands it in, for the Received field. Before the first content is looked at.
@@ -69,6 +71,7 @@ class IncomingMessage {
   const IntakeOptions* const options_;
   bool begun_ = false;
   bool stamped_ = false;
+  MonoTime mail_time_;
   queue::Envelope envelope_;
   Source source_;
   std::string content_;

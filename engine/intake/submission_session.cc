@@ -296,7 +296,7 @@ std::string SubmissionSession::MailRefusal() const {
 }
 
 void SubmissionSession::DecideMail() {
-  message_.Begin(machine_.mail(), context_->loop->wall());
+  message_.Begin(machine_.mail(), context_->loop->wall(), context_->loop->now());
   const std::string refusal = MailRefusal();
   if (refusal.empty()) {
     machine_.AcceptMail();
@@ -391,7 +391,8 @@ Task<bool> SubmissionSession::FinishMessage() {
   auto pending = std::make_unique<Pending>();
   pending->octets = content->size();
   pending_octets_ += pending->octets;
-  commits_.Spawn(Commit(pending.get(), message_.TakeEnvelope(), std::move(content)));
+  const MonoTime begun = message_.mail_time();
+  commits_.Spawn(Commit(pending.get(), message_.TakeEnvelope(), std::move(content), begun));
   pending_.push_back(std::move(pending));
   if (pending_.size() < kPendingMax && pending_octets_ < kPendingOctetsMax) co_return true;
   const bool settled = co_await Settle();
@@ -399,12 +400,12 @@ Task<bool> SubmissionSession::FinishMessage() {
 }
 
 Task<void> SubmissionSession::Commit(Pending* pending, queue::Envelope envelope,
-                                     queue::Octets content) {
+                                     queue::Octets content, MonoTime begun) {
   const QueueId id = envelope.id;
   const uint64_t octets = envelope.octets;
   const uint32_t chunks = envelope.chunks;
   const absl::Status accepted =
-      co_await context_->acceptor->Accept(std::move(envelope), std::move(content));
+      co_await context_->acceptor->Accept(std::move(envelope), std::move(content), begun);
   if (accepted.ok()) {
     context_->stats->messages.Add();
     context_->stats->octets.Add(octets);

@@ -67,7 +67,8 @@ class SubmissionSession {
   Task<bool> StartTls();
   Task<void> Authenticate(SubmissionAuth::Outcome outcome);
   Task<bool> FinishMessage();
-  Task<void> Commit(Pending* pending, queue::Envelope envelope, queue::Octets content);
+  Task<void> Commit(Pending* pending, queue::Envelope envelope, queue::Octets content,
+                    MonoTime begun);
   Task<void> SayLast(std::string reply);
 
   void DecideMail();

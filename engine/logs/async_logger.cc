@@ -1,6 +1,7 @@
 #include "engine/logs/async_logger.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
 #include <spdlog/sinks/base_sink.h>
@@ -96,7 +97,8 @@ class AsyncLogger::Core {
  public:
   Core(const LogOptions& options, std::string tag, std::unique_ptr<LogSink> sink)
       : sink_(std::move(sink)),
-        pool_(std::make_shared<spdlog::details::thread_pool>(options.queue_lines_max, 1)),
+        pool_(std::make_shared<spdlog::details::thread_pool>(
+            options.queue_lines_max, 1, [] { pthread_setname_np(pthread_self(), "log"); })),
         adapter_(std::make_shared<Adapter>(this, std::move(tag))),
         logger_(std::make_shared<spdlog::async_logger>(
             "mailrace", adapter_, pool_, spdlog::async_overflow_policy::overrun_oldest)) {

@@ -1,6 +1,7 @@
 #include "queue/group_commit.h"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -127,6 +128,23 @@ TEST(GroupCommitTest, WhatArrivesDuringASyncIsTheNextGroup) {
   EXPECT_THAT(store.group_sizes(), ElementsAre(1, 3));
   EXPECT_THAT(sink.calls(),
               ElementsAre(ElementsAre(&first), ElementsAre(&second, &third, &fourth)));
+}
+
+// Its group begins when the one before has ended: no sooner than it was let.
+TEST(GroupCommitTest, ARequestIsToldHowLongItWaitedForItsGroup) {
+  GatedStore store;
+  Sink sink;
+  GroupCommit commit(&store, kPatient);
+  Request first(&sink);
+  commit.Submit(&first);
+  store.WaitForCommit(1);
+  Request second(&sink, 2);
+  commit.Submit(&second);
+  const auto submitted = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - submitted < std::chrono::microseconds(50)) continue;
+  store.LetEnd(2);
+  sink.WaitFor(2);
+  EXPECT_GE(second.waited, absl::Microseconds(50));
 }
 
 TEST(GroupCommitTest, LazyRequestRidesWithTheNextUrgentOneInOrder) {

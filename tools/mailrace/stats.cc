@@ -1,4 +1,4 @@
-// `mailrace stats`: what the engine counted.
+// `mailrace stats`: what the engine counted, line by line, and where the time went as tables.
 #include <cstdio>
 
 #include "engine/admin/control_protocol.h"
@@ -6,6 +6,7 @@
 #include "nlohmann/json.hpp"
 #include "tools/mailrace/commands.h"
 #include "tools/mailrace/stats_request.h"
+#include "tools/mailrace/stats_tables.h"
 
 namespace mailrace::tools {
 
@@ -57,6 +58,7 @@ int Stats(const StatsArguments& arguments) {
     std::printf("%s\n", stats.dump().c_str());
   } else {
     PrintFlat("", stats);
+    std::printf("\n%s", StatsTables(stats).c_str());
   }
   return 0;
 }

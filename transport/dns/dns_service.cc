@@ -1,6 +1,7 @@
 #include "transport/dns/dns_service.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -214,6 +215,7 @@ void UnboundService::Obey(Command command) {
 }
 
 void UnboundService::Run() {
+  pthread_setname_np(pthread_self(), "dns");
   while (true) {
     std::array<pollfd, 2> fds{{{ub_fd(context_.get()), POLLIN, 0}, {wake_, POLLIN, 0}}};
     poll(fds.data(), fds.size(), -1);

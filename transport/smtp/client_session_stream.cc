@@ -62,6 +62,7 @@ Task<std::optional<Failure>> ClientSession::WriteChunk(ClientMachine* machine) {
   ClientTransaction* const transaction = machine->wants_content();
   if (chunks_ == nullptr || chunks_->message() != transaction->message()) {
     chunks_ = std::make_unique<ChunkReader>(transaction->message(), capabilities_.eight_bit_mime);
+    transaction->message()->content_begun = loop_->now();
   }
   chunk_.Clear();
   const std::optional<Failure> unfit = co_await chunks_->Read(kBlockOctets, &chunk_);
@@ -71,7 +72,10 @@ Task<std::optional<Failure>> ClientSession::WriteChunk(ClientMachine* machine) {
     co_return std::nullopt;
   }
   const bool last = chunks_->last();
-  if (last) chunks_.reset();
+  if (last) {
+    chunks_.reset();
+    transaction->message()->content_ended = loop_->now();
+  }
   machine->WriteChunk(transaction, chunk_.view(), last, loop_->clock().Mono(), &stream_->output());
   if (stream_->output().size() < kBlockOctets) co_return std::nullopt;
   std::optional<Failure> failure = co_await FlushStream(machine);

@@ -162,9 +162,11 @@ Task<std::optional<Failure>> ClientSession::SendContent(ClientMachine* machine,
   ClientTransaction* const transaction = machine->wants_content();
   OutgoingMessage* const message = transaction->message();
   DotStuffer stuffer(capabilities_.eight_bit_mime);
+  message->content_begun = loop_->now();
   std::optional<Failure> failure = co_await SendBlocks(message, &stuffer);
   if (!failure) {
     transaction->ContentEnded();
+    message->content_ended = loop_->now();
     // [end of message n][MAIL n+1 ...]: RFC 2920 3.1 allows it, and it saves a round trip.
     TakeNext(machine, source);
     machine->WriteCommands(&stream_->output());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "base/task.h"
 #include "transport/smtp/reply.h"
 
@@ -96,6 +97,11 @@ struct OutgoingMessage {
   std::string ret;                            // "FULL", "HDRS" or empty.
   std::string envid;                          // xtext or empty.
   std::vector<OutgoingRecipient> recipients;  // At least one.
+
+  // When, by the loop's clock, its content began to be written, and when all of it was, with
+  // its end. Zero: not yet.
+  MonoTime content_begun;
+  MonoTime content_ended;
 
   // If not the replies, what ended the transaction: for kFailed and kUncertain, for
   // kUntried after a stale session, and for own replies to the whole message.

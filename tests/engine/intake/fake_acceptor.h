@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,7 +34,9 @@ class FakeAcceptor final : public Acceptor {
     chunks_ += *content;
     co_return put_chunk_status;
   }
-  Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk) override {
+  Task<absl::Status> Accept(queue::Envelope envelope, queue::Octets last_chunk,
+                            std::optional<MonoTime> begun) override {
+    begun_times.push_back(begun);
     ++waiting;
     while (hold) {
       const bool notified = co_await released_.Wait();
@@ -60,6 +63,7 @@ class FakeAcceptor final : public Acceptor {
   size_t waiting = 0;
   uint64_t admitted_octets = 0;
   std::vector<size_t> chunk_sizes;
+  std::vector<std::optional<MonoTime>> begun_times;  // A call each.
   std::vector<Accepted> accepted;
   std::vector<std::pair<QueueId, uint32_t>> abandoned;
 

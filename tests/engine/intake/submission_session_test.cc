@@ -50,6 +50,18 @@ TEST_F(SubmissionSessionTest, TakesAMessageAndStampsItAtTheTop) {
                                    "rcpt=1 data=1 quit=1 commands=5"));
 }
 
+TEST_F(SubmissionSessionTest, AMessageBeganWithItsMailCommand) {
+  Connect();
+  Pass(absl::Seconds(7));
+  const MonoTime mail = clock_.Mono();
+  Transaction();
+  Pass(absl::Seconds(5));
+  Say("Subject: s\r\n\r\nslowly\r\n.\r\n");
+  ASSERT_THAT(acceptor_.begun_times, SizeIs(1));
+  ASSERT_TRUE(acceptor_.begun_times[0].has_value());
+  EXPECT_EQ(*acceptor_.begun_times[0] - mail, absl::ZeroDuration());
+}
+
 TEST_F(SubmissionSessionTest, AddsDateAndMessageIdWhereTheyAreAbsent) {
   Connect();
   Transaction();

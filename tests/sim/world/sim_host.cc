@@ -14,7 +14,8 @@ namespace {
 
 Task<void> AcceptOne(engine::Shard* shard, queue::Envelope envelope, queue::Octets content,
                      absl::Status* result) {
-  *result = co_await shard->Accept(std::move(envelope), std::move(content));
+  *result =
+      co_await shard->Accept(std::move(envelope), std::move(content), shard->context().loop->now());
 }
 
 SimClock ClockAt(absl::Time wall, absl::Duration elapsed) {

@@ -57,6 +57,7 @@ Task<void> SimWorld::SubmitToShard(SimHost* host, int shard, Submission message,
                                    absl::Duration wait) {
   co_await SleepUntil(&host->loop(), host->loop().now() + wait);
   if (host->crashed()) co_return;
+  const MonoTime begun = host->loop().now();
   engine::Acceptor* acceptor = &host->shard(shard);
   if (!acceptor->Admit(0).ok()) co_return;
   Offer(message, false);
@@ -85,7 +86,8 @@ Task<void> SimWorld::SubmitToShard(SimHost* host, int shard, Submission message,
   auto last = std::make_shared<const std::string>(rest);
   const QueueId id = envelope.id;
   const uint32_t chunks = envelope.chunks;
-  const absl::Status status = co_await acceptor->Accept(std::move(envelope), std::move(last));
+  const absl::Status status =
+      co_await acceptor->Accept(std::move(envelope), std::move(last), begun);
   if (!status.ok() && chunks > 1) acceptor->Abandon(id, chunks - 1);
   // A host that crashed tells nobody anything.
   if (status.ok() && !host->crashed()) ledger_.Acknowledged(message.tag);
