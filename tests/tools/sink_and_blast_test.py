@@ -97,6 +97,20 @@ class SinkAndBlast(unittest.TestCase):
         self.assertEqual(len(self.acknowledged()), 1500)
         self.assertEqual(self.acknowledged(), sink.recorded())
 
+    def test_the_times_of_a_run_are_by_one_clock(self):
+        with Sink(self.folder) as sink:
+            summary = self.blast(sink, "--messages", "20", "--connections", "2")
+        times = [record["time"] for record in sink.records()]
+        self.assertAlmostEqual(sink.totals["first_message"], min(times), places=5)
+        self.assertAlmostEqual(sink.totals["last_message"], max(times), places=5)
+        self.assertLess(summary["started"], sink.totals["first_message"])
+
+    def test_a_sink_that_took_nothing_has_no_times(self):
+        with Sink(self.folder) as sink:
+            pass
+        self.assertEqual(sink.totals["first_message"], 0)
+        self.assertEqual(sink.totals["last_message"], 0)
+
     def test_a_message_costs_one_round_trip(self):
         with Sink(self.folder) as sink:
             self.blast(sink, "--messages", "50", "--connections", "1")

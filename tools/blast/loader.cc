@@ -49,6 +49,7 @@ void Loader::Run(std::promise<absl::Status> opened) {
     return;
   }
   started_ = clock_->Mono();
+  started_wall_ = clock_->Wall();
   opened.set_value(absl::OkStatus());
   Send(&shard);
   on_end_();

@@ -40,6 +40,8 @@ class Loader {
   // Its counters at any time, the rest after Join().
   const Tally& tally() const { return tally_; }
   // Since the start; after Join(), how long the run took.
+  // When the first message was due, by the wall clock: others write their times so.
+  absl::Time started() const { return started_wall_; }
   absl::Duration elapsed() const { return (joined_ ? ended_ : clock_->Mono()) - started_; }
 
  private:
@@ -58,6 +60,7 @@ class Loader {
   Tally tally_;
   std::thread thread_;
   MonoTime started_;
+  absl::Time started_wall_;
   MonoTime ended_;              // Read after the thread's end only.
   absl::Status ledger_status_;  // Likewise.
   bool joined_ = false;

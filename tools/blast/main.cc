@@ -174,7 +174,9 @@ int main(int argc, char** argv) {
   const absl::Status status = loader.Join();
   const blast::Tally& tally = loader.tally();
   if (arguments.json) {
-    std::printf("%s\n", tally.ToJson(loader.elapsed()).ToString().c_str());
+    JsonObject summary = tally.ToJson(loader.elapsed());
+    summary.Number("started", absl::ToDoubleSeconds(loader.started() - absl::UnixEpoch()), 6);
+    std::printf("%s\n", summary.ToString().c_str());
   } else {
     std::fputs(tally.ToText(loader.elapsed()).c_str(), stdout);
   }

@@ -17,6 +17,9 @@ struct SinkCounters {
   Counter messages_refused;  // After their content: faults, limits, full disks.
   Counter recipients;        // Of accepted messages.
   Counter octets;            // Of accepted messages' content.
+  // When the first and the last of them were accepted: microseconds since 1970; 0: none was.
+  Counter first_message;
+  Counter last_message;
   Counter auth_successes;
   Counter auth_failures;
   Counter tls_handshakes;

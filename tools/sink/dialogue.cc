@@ -158,6 +158,9 @@ Dialogue::Step Dialogue::Accept(std::string_view id) {
                      : "451 4.3.0 The record or the message could not be written");
   }
   ++messages_;
+  const auto now = static_cast<uint64_t>(absl::ToUnixMicros(message.time));
+  if (counters_->messages.value() == 0) counters_->first_message.Set(now);
+  counters_->last_message.Set(now);
   counters_->messages.Add();
   counters_->recipients.Add(recipients_.size());
   counters_->octets.Add(content_.octets());

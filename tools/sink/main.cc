@@ -2,6 +2,7 @@
 // took. What relays are tried and measured against.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -132,7 +133,9 @@ void WaitForEnd(MainWait* wait, sink::SinkServer* server, const Arguments& argum
   constexpr absl::Duration kFlushInterval = absl::Milliseconds(200);
   const absl::Duration interval = absl::Seconds(arguments.stats_interval_seconds);
   absl::Time next = absl::Now() + interval;
-  while (wait->Wait(kFlushInterval) == MainWait::Reason::kTimeout) {
+  const absl::Duration look =
+      interval > absl::ZeroDuration() ? std::min(interval, kFlushInterval) : kFlushInterval;
+  while (wait->Wait(look) == MainWait::Reason::kTimeout) {
     server->FlushRecords().IgnoreError();  // Kept, and told at the end.
     if (interval <= absl::ZeroDuration() || absl::Now() < next) continue;
     PrintTotals(*server, arguments.json);

@@ -78,6 +78,17 @@ tools::JsonObject SinkServer::Totals() const {
     }
     totals.Number(name, value);
   }
+  // As the record writes times: seconds.
+  uint64_t first = 0;
+  uint64_t last = 0;
+  for (const auto& worker : workers_) {
+    const uint64_t its = worker->counters().first_message.value();
+    if (its != 0 && (first == 0 || its < first)) first = its;
+    last = std::max(last, worker->counters().last_message.value());
+  }
+  constexpr double kMicros = 1e6;
+  totals.Number("first_message", static_cast<double>(first) / kMicros, 6)
+      .Number("last_message", static_cast<double>(last) / kMicros, 6);
   return totals;
 }
 
