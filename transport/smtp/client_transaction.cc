@@ -42,6 +42,16 @@ bool IsAboutTheDialogue(const Reply& reply) {
   return text.find("pipelin") != text.npos || text.find("synchroni") != text.npos;
 }
 
+// "MAIL first" where MAIL was accepted, "no valid recipients" where some are: the server has lost
+// its place and contradicts itself, which is a verdict on nobody. Asked one thing at a time it
+// means what else it says of the dialogue.
+bool Contradicts(const Reply& reply, bool pipelining) {
+  if (pipelining) return IsAboutTheDialogue(reply);
+  const EnhancedStatus status = reply.enhanced();
+  return reply.code == 503 ||
+         (reply.permanent() && status.subject == 5 && status.detail <= 1 && reply.code == 554);
+}
+
 // The same of BDAT, where the server itself offered CHUNKING.
 bool IsAboutChunking(const Reply& reply) {
   return reply.code == 501 || reply.code == 504 || IsAboutTheDialogue(reply);
@@ -198,11 +208,22 @@ void ClientTransaction::RefuseRest(Step step, const Reply& reply) {
   SetRest(Result::kRefused, step);
 }
 
+void ClientTransaction::WithdrawRefusals() {
+  for (size_t i = 0; i < recipients_; ++i) {
+    OutgoingRecipient& recipient = message_->recipients[i];
+    const bool by_server = recipient.result == Result::kRefused &&
+                           !RefuseRecipient(recipient, message_->smtputf8).has_value();
+    if (!by_server) continue;
+    recipient.result = Result::kUntried;
+    recipient.step = Step::kMail;
+    recipient.reply.reset();
+  }
+}
+
 std::optional<Failure> ClientTransaction::Unexpected(Step step, Reply reply) {
   Failure failure{Failure::Kind::kProtocol, step};
   failure.text = fmt::format("unexpected reply to {}: {}", StepCommand(step), reply.ToString());
   failure.reply = std::move(reply);
-  garbled_ = true;
   Break(failure);
   return failure;
 }
@@ -234,10 +255,10 @@ std::optional<Failure> ClientTransaction::Interpret(Reply reply) {
 }
 
 // RFC 5321 3.8: the server closes after a 421. It has answered one command; nothing is
-// known about the others.
+// known about the others, until it has closed indeed.
 std::optional<Failure> ClientTransaction::EndIfClosing(Step step, const Reply& reply) {
   if (reply.code != kServiceClosing) return std::nullopt;
-  over_ = true;
+  over_ = !options_.streamed || nothing_outstanding();
   return Failure{Failure::Kind::kReply, step, reply};
 }
 
@@ -246,16 +267,15 @@ void ClientTransaction::EndIfPointless() {
   if (nothing_outstanding() && pointless()) over_ = true;
 }
 
-// The session ends, and the message knows nothing of it.
+// The session ends, and the message was not judged: it may be said again elsewhere. What
+// follows of a streamed one is still to be answered.
 Failure ClientTransaction::EndUntried(Failure failure) {
   failure.stale_session = true;
   message_->failure = failure;
-  over_ = true;
+  over_ = !options_.streamed || nothing_outstanding();
   return failure;
 }
 
-// The message was not judged, and may be said again elsewhere. What follows of a streamed
-// one is still to be answered.
 std::optional<Failure> ClientTransaction::FallOutOfStep(Step step, Reply reply,
                                                         std::string_view what) {
   Failure failure{Failure::Kind::kProtocol, step, std::move(reply)};
@@ -264,7 +284,6 @@ std::optional<Failure> ClientTransaction::FallOutOfStep(Step step, Reply reply,
   out_of_step_ = true;
   if (step == Step::kMail) mail_refused_ = true;
   if (step == Step::kBody || step == Step::kEndOfData) content_ended_early_ = true;
-  over_ = !options_.streamed || nothing_outstanding();
   return failure;
 }
 
@@ -296,19 +315,28 @@ std::optional<Failure> ClientTransaction::AnswerMail(Reply reply) {
     return std::nullopt;
   }
   if (reply.code == kServiceClosing && options_.session_used_before) {
-    return EndUntried({Failure::Kind::kReply, Step::kMail, std::move(reply)});
+    const Failure failure = EndUntried({Failure::Kind::kReply, Step::kMail, std::move(reply)});
+    over_ = true;  // Whatever comes behind it, no MAIL was accepted.
+    return failure;
   }
   if (options_.behind_end_of_data && IsAboutTheDialogue(reply)) {
     return FallOutOfStep(Step::kMail, std::move(reply), "out of step behind the end of data");
   }
+  // It may be a word too many about the message before.
+  if (options_.session_used_before && IsAboutTheDialogue(reply)) {
+    return FallOutOfStep(Step::kMail, std::move(reply), "out of step behind another message");
+  }
   mail_refused_ = true;
   RefuseRest(Step::kMail, reply);
-  return EndIfClosing(Step::kMail, reply);
+  std::optional<Failure> failure = EndIfClosing(Step::kMail, reply);
+  if (failure) over_ = true;
+  return failure;
 }
 
 std::optional<Failure> ClientTransaction::AnswerRcpt(size_t index, Reply reply) {
   if (mail_refused_ || out_of_step_) {
     if (reply.intermediate()) return Unexpected(Step::kRcpt, std::move(reply));
+    if (out_of_step_ && reply.positive()) ++accepted_;
     return EndIfClosing(Step::kRcpt, reply);
   }
   if (reply.intermediate()) return Unexpected(Step::kRcpt, std::move(reply));
@@ -316,6 +344,10 @@ std::optional<Failure> ClientTransaction::AnswerRcpt(size_t index, Reply reply) 
     if (!Plausible(Step::kRcpt, reply)) return Unexpected(Step::kRcpt, std::move(reply));
     ++accepted_;
     return std::nullopt;
+  }
+  if (Contradicts(reply, options_.pipelining)) {
+    if (!options_.streamed) return Unexpected(Step::kRcpt, std::move(reply));
+    return FallOutOfStep(Step::kRcpt, std::move(reply), "out of step behind MAIL");
   }
   OutgoingRecipient& recipient = message_->recipients[index];
   recipient.result = Result::kRefused;
@@ -331,6 +363,9 @@ std::optional<Failure> ClientTransaction::AnswerData(Reply reply) {
   }
   // Content goes out after a 354 and nothing else (RFC 5321 3.3).
   if (reply.positive() || reply.intermediate()) return Unexpected(Step::kData, std::move(reply));
+  if (accepted_ > 0 && Contradicts(reply, options_.pipelining)) {
+    return Unexpected(Step::kData, std::move(reply));
+  }
   RefuseRest(Step::kData, reply);
   over_ = true;
   return EndIfClosing(Step::kData, reply);
@@ -397,8 +432,14 @@ void ClientTransaction::AnswerEarly(Reply reply) {
 void ClientTransaction::Break(const Failure& failure) {
   if (over_) return;
   over_ = true;
+  if (lone_dot_) return;
+  // A reply out of order: those before it were perhaps another command's as well.
+  if (failure.kind == Failure::Kind::kProtocol && failure.reply) {
+    garbled_ = true;
+    WithdrawRefusals();
+  }
   if (written_.step == kEnd) {
-    if (lone_dot_ || nobody_takes_it()) return;
+    if (nobody_takes_it()) return;
     message_->failure = failure;
     message_->failure->step = Step::kEndOfData;
     SetRest(Result::kUncertain, Step::kEndOfData);
@@ -409,6 +450,7 @@ void ClientTransaction::Break(const Failure& failure) {
                            failure.kind == Failure::Kind::kLost);
   if (before_use) {
     EndUntried(failure);
+    over_ = true;
     return;
   }
   message_->failure = failure;

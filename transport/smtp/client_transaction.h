@@ -132,6 +132,8 @@ class ClientTransaction {
   void RefuseOwn(Reply reply);
   void RefuseRest(Step step, const Reply& reply);
   void SetRest(OutgoingRecipient::Result result, Step step);
+  // The replies heard so far may be another command's: nobody was refused by them.
+  void WithdrawRefusals();
   std::optional<Failure> Unexpected(Step step, Reply reply);
   std::optional<Failure> Interpret(Reply reply);
   std::optional<Failure> AnswerReset(Reply reply);
@@ -143,12 +145,14 @@ class ClientTransaction {
   std::optional<Failure> AnswerLastChunk(Reply reply);
   // A positive reply: learned from, or judged. False: it is none to `step`.
   bool Plausible(Step step, const Reply& reply);
-  // The server cannot have the message for anybody.
+  // The server cannot have the message for anybody. Once it is out of step that takes a refusal
+  // of every recipient: the one of MAIL may have been meant for something else.
   bool nobody_takes_it() const {
+    if (garbled_) return false;
     const bool envelope_answered =
         answered_.step == Step::kData || answered_.step == Step::kBody || answered_.step == kEnd;
-    return mail_refused_ || content_ended_early_ ||
-           (accepted_ == 0 && envelope_answered && !garbled_);
+    return content_ended_early_ || (mail_refused_ && !out_of_step_) ||
+           (accepted_ == 0 && envelope_answered);
   }
   // No content is worth sending any more.
   bool pointless() const { return out_of_step_ || nobody_takes_it(); }
@@ -164,7 +168,7 @@ class ClientTransaction {
   Position begin_;         // RSET or MAIL.
   Position written_;       // The next to be written.
   Position answered_;      // The next to be answered.
-  size_t accepted_ = 0;    // Recipients with a 2xx to RCPT.
+  size_t accepted_ = 0;    // 2xx to RCPT; out of step those too that no recipient is known of.
   bool mail_accepted_ = false;
   bool mail_refused_ = false;
   bool lone_dot_ = false;  // 354 although nobody takes the message (P-10).
@@ -175,7 +179,8 @@ class ClientTransaction {
   MonoTime end_said_;
   size_t under_way_ = 0;
   bool out_of_step_ = false;
-  bool garbled_ = false;  // A reply was none to its command: nobody knows what it answered.
+  // A reply came that was none to its command, or to nothing: nobody knows what it answered.
+  bool garbled_ = false;
   bool over_ = false;
 };
 
