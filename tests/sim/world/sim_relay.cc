@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/sim/world/heard_replies.h"
+
 namespace mailrace::sim {
 
 namespace {
@@ -20,6 +22,11 @@ std::string PathOf(std::string_view argument) {
   return std::string(argument.substr(open + 1, close - open - 1));
 }
 
+std::string VerbOf(const std::string& line) {
+  const std::string verb = line.substr(0, line.find(' '));
+  return verb == "BDAT" && line.ends_with(" LAST") ? "BDAT LAST" : verb;
+}
+
 }  // namespace
 
 struct SimRelay::Dialogue {
@@ -29,10 +36,9 @@ struct SimRelay::Dialogue {
   bool in_mail = false;
   std::string reverse_path{};
   std::vector<std::string> recipients{};
-  size_t rcpts = 0;  // Commands, whatever was said to them.
-  // It said more than it was asked: from now on a refusal may be taken for another's.
-  bool confusing = false;
-  std::string chunks;  // Content that came by BDAT.
+  size_t rcpts = 0;      // Commands, whatever was said to them.
+  std::string chunks{};  // Content that came by BDAT.
+  HeardReplies heard{};
 };
 
 SimRelay::SimRelay(Loop* loop, transport::Network* network, RelayBook* book)
@@ -92,6 +98,12 @@ std::string SimRelay::EhloReply(const Dialogue& dialogue) const {
   return reply;
 }
 
+void SimRelay::NoteHeard(const Dialogue& dialogue) {
+  const HeardReplies::Refused& refused = dialogue.heard.refused();
+  book_->refused_senders.insert(refused.senders.begin(), refused.senders.end());
+  book_->refused_recipients.insert(refused.recipients.begin(), refused.recipients.end());
+}
+
 Task<bool> SimRelay::Say(Dialogue* dialogue, RelayAct act) {
   if (act.delay > absl::ZeroDuration()) co_await SleepUntil(loop_, loop_->now() + act.delay);
   if (act.kind == RelayAct::Kind::kDrop) co_return false;
@@ -102,10 +114,8 @@ Task<bool> SimRelay::Say(Dialogue* dialogue, RelayAct act) {
       if (!more.ok() || !*more) co_return false;
     }
   }
-  // Several replies where one is due; a reply of several lines has "250-" in all but one.
-  if (act.text.find("\r\n250 ") != std::string::npos && !act.text.starts_with("250-")) {
-    dialogue->confusing = true;
-  }
+  dialogue->heard.Said(act.text);
+  NoteHeard(*dialogue);
   dialogue->stream->output().Append(act.text + "\r\n");
   const absl::Status status = co_await dialogue->stream->Flush(loop_->now() + kPatience);
   co_return status.ok() && act.kind == RelayAct::Kind::kReply;
@@ -140,11 +150,15 @@ Task<void> SimRelay::Session(std::unique_ptr<transport::Connection> connection) 
     if (!open) break;
     open = co_await Converse(&dialogue);
   }
+  dialogue.heard.Closed();
+  NoteHeard(dialogue);
   std::erase(streams_, &stream);
 }
 
 Task<bool> SimRelay::Converse(Dialogue* dialogue) {
   const std::string line = dialogue->line;
+  dialogue->heard.Asked(VerbOf(line), PathOf(line));
+  NoteHeard(*dialogue);
   RelayAct act;
   if (StartsWith(line, "EHLO ")) {
     act = Act(*dialogue, RelayStep::kEhlo, line.substr(5), EhloReply(*dialogue));
@@ -197,14 +211,7 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
     book_->violations.push_back("unknown command: " + line);
     act.text = "500 5.5.2 what?";
   }
-  const bool refuses = act.text.starts_with("5");
   const bool open = co_await Say(dialogue, std::move(act));
-  if (dialogue->confusing) {
-    // The client may take it for the answer about one of whom we shall never hear.
-    if (refuses) book_->refused_senders.insert(dialogue->reverse_path);
-    book_->refused_recipients.insert(dialogue->recipients.begin(), dialogue->recipients.end());
-    if (StartsWith(line, "RCPT TO:")) book_->refused_recipients.insert(PathOf(line));
-  }
   co_return open;
 }
 
@@ -288,6 +295,7 @@ Task<bool> SimRelay::Content(Dialogue* dialogue) {
     content += dialogue->line + "\r\n";
   }
   dialogue->in_mail = false;
+  dialogue->heard.Asked(".");
   act = Act(*dialogue, RelayStep::kEndOfData, dialogue->reverse_path, "250 2.0.0 queued");
   if (act.accept) {
     Take(*dialogue, std::move(content));

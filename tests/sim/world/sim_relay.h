@@ -57,9 +57,10 @@ struct RelayBook {
   };
   std::vector<Delivery> deliveries;
   std::map<std::string, size_t> delivered_to;  // How often each recipient was.
-  std::set<std::string> refused_senders;       // 5xx to MAIL.
-  std::set<std::string> refused_recipients;    // 5xx to RCPT, DATA or the end of data.
-  std::vector<std::string> violations;         // Of the standard, by the client.
+  // Said or, one reply too late, heard (heard_replies.h).
+  std::set<std::string> refused_senders;     // 5xx to MAIL.
+  std::set<std::string> refused_recipients;  // 5xx to RCPT, DATA or the end of data.
+  std::vector<std::string> violations;       // Of the standard, by the client.
   uint64_t sessions = 0;
   uint64_t chunks = 0;  // BDAT commands.
   uint64_t auths = 0;
@@ -111,6 +112,8 @@ class SimRelay {
   Task<bool> Say(Dialogue* dialogue, RelayAct act);
   RelayAct Act(const Dialogue& dialogue, RelayStep step, std::string_view argument,
                std::string usual) const;
+  // Writes down whom the client may take for refused although we meant another.
+  void NoteHeard(const Dialogue& dialogue);
   void Take(const Dialogue& dialogue, std::string content);
   std::string EhloReply(const Dialogue& dialogue) const;
 
