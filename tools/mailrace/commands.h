@@ -47,6 +47,25 @@ int Stats(const StatsArguments& arguments);
 // `mailrace top`: the same, again and again until interrupted.
 int Top(const StatsArguments& arguments);
 
+struct BenchArguments {
+  std::string directory;
+  std::vector<std::string> overrides;
+  double sink_delay_milliseconds = 0;
+  // Real mail, and only if asked for: to whom, by the configuration's own routes.
+  bool relay = false;
+  std::string recipient;
+  std::string sender;
+  uint64_t messages = 100;
+  double seconds = 10;
+  uint64_t size = 4096;
+  int connections = 20;
+  bool rerun = true;
+  bool json = false;
+  std::string work_directory;  // Empty: beside the configured queue.
+};
+// Measures the configuration on a queue of its own, says what limits it and what would help.
+int Bench(const BenchArguments& arguments);
+
 struct QueueArguments {
   std::string directory;
   std::string action;  // list, show, hold, release, flush, remove, bounce, suspend …

@@ -26,6 +26,47 @@ void AddOverrides(CLI::App* command, std::vector<std::string>* overrides) {
       ->allow_extra_args(false);
 }
 
+void AddBench(CLI::App* app, BenchArguments* arguments, int* status) {
+  CLI::App* command = app->add_subcommand(
+      "bench", "Measure this configuration, find what limits it, propose settings");
+  command->footer(
+      "Runs the configuration on a queue of its own, beside the configured one. Without --relay "
+      "all "
+      "mail goes to a server of its own on this host, and nothing leaves it. See "
+      "docs/PERFORMANCE.md.");
+  AddDirectory(command, &arguments->directory);
+  AddOverrides(command, &arguments->overrides);
+  CLI::Option* delay = command->add_option("--sink-delay", arguments->sink_delay_milliseconds,
+                                           "Milliseconds that the relay takes for each reply");
+  delay->check(CLI::Range(0, 60'000));
+  CLI::Option* relay = command->add_flag("--relay", arguments->relay,
+                                         "Send real mail by the configured routes, to --recipient");
+  CLI::Option* recipient = command->add_option("--recipient", arguments->recipient,
+                                               "With --relay: who gets the test mail");
+  relay->needs(recipient)->excludes(delay);
+  recipient->needs(relay);
+  command->add_option("--sender", arguments->sender, "With --relay; default: the recipient")
+      ->needs(relay);
+  command->add_option("--messages", arguments->messages, "With --relay: so many a run and no more")
+      ->capture_default_str()
+      ->needs(relay)
+      ->check(CLI::Range(1, 100'000));
+  command->add_option("--seconds", arguments->seconds, "To measure for, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 3600.0));
+  command->add_option("--size", arguments->size, "Octets of a message")
+      ->capture_default_str()
+      ->check(CLI::Range(200, 50'000'000));
+  command->add_option("--connections", arguments->connections, "Of the application")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+  command->add_flag("!--no-rerun", arguments->rerun, "Do not try what is proposed");
+  command->add_option("--work-directory", arguments->work_directory,
+                      "Where the queue of the run is made; default: beside the configured one");
+  command->add_flag("--json", arguments->json, "As one JSON object");
+  command->callback([arguments, status] { *status = Bench(*arguments); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -88,6 +129,9 @@ int main(int argc, char** argv) {
   CLI::App* top_command = app.add_subcommand("top", "The same as a live screen");
   AddDirectory(top_command, &top.directory);
   top_command->callback([&] { status = Top(top); });
+
+  BenchArguments bench;
+  AddBench(&app, &bench, &status);
 
   QueueArguments queue;
   AddQueueCommands(&app, &queue, &status);
