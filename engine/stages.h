@@ -80,9 +80,10 @@ struct StageFacts {
   bool attempted_before = false;
 };
 
-// All but kRecord: nobody knows that yet.
-using StageDurations = std::array<absl::Duration, kStages>;
-StageDurations MeasureStages(const StageFacts& facts);
+// In nanoseconds. All but kRecord: nobody knows that yet. Whole numbers, for this is done for
+// each message.
+using StageNanos = std::array<int64_t, kStages>;
+StageNanos MeasureStages(const StageFacts& facts);
 
 // The same into the histograms.
 void RecordStages(const StageFacts& facts, StageTimes* times);
