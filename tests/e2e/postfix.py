@@ -106,6 +106,10 @@ class Postfix:
             self.log_file.unlink(missing_ok=True)
         raise AssertionError(f"postfix does not start:\n{started.stderr}\n{self.log}")
 
+    def change_settings(self, settings):
+        """From the next start."""
+        self._settings = settings
+
     def _postfix(self, *command, program="postfix", timeout=DEADLINE):
         return subprocess.run([program, "-c", str(self._config), *command], text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
