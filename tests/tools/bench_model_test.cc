@@ -95,6 +95,7 @@ TEST(BenchModelTest, MoreSessionsCarryNoMoreThanTheNextStationAllows) {
   const BenchVerdict verdict = Diagnose(figures, TwoSessions());
   ASSERT_THAT(verdict.proposals, SizeIs(1));
   EXPECT_DOUBLE_EQ(verdict.proposals[0].predicted, 80);
+  EXPECT_FALSE(verdict.proposals[0].at_least) << "its own bound, too";
   EXPECT_EQ(verdict.proposals[0].to, "4") << "as many as can be used, not ten times as many";
 }
 
@@ -151,6 +152,21 @@ TEST(BenchModelTest, SessionsThatAreMadeForEachMessageShouldBeReused) {
   EXPECT_EQ(Diagnose(figures, knobs).proposals[1].parameter, "smtp_connection_cache_on_demand");
 }
 
+// Both reach what the machine allows: the one does it with less.
+TEST(BenchModelTest, OfEqualGainsTheOneThatSavesWorkComesFirst) {
+  BenchFigures figures = FullWindow();
+  figures.transfer = 0.01;
+  figures.setup = 0.04;
+  figures.connects = 40;
+  figures.machine_busy = 0.5;
+  BenchKnobs knobs = TwoSessions();
+  knobs.reuse_count_limit = 1;
+  const BenchVerdict verdict = Diagnose(figures, knobs);
+  ASSERT_THAT(verdict.proposals, SizeIs(2));
+  EXPECT_DOUBLE_EQ(verdict.proposals[0].predicted, verdict.proposals[1].predicted);
+  EXPECT_EQ(verdict.proposals[0].parameter, "smtp_connection_reuse_count_limit");
+}
+
 TEST(BenchModelTest, AnEnvelopeThatWaitsForTheEndBeforeItCostsARoundTrip) {
   BenchKnobs knobs = TwoSessions();
   knobs.cross_message_pipelining = false;
@@ -174,6 +190,7 @@ TEST(BenchModelTest, ABusyShardAsksForMoreShardsWhereThereAreCores) {
   EXPECT_EQ(verdict.proposals[0].parameter, "engine_shards");
   EXPECT_EQ(verdict.proposals[0].to, "4");
   EXPECT_DOUBLE_EQ(verdict.proposals[0].predicted, 1000 / 0.40) << "then the machine is full";
+  EXPECT_TRUE(verdict.proposals[0].at_least);
 }
 
 TEST(BenchModelTest, ABusyShardOnEachCoreIsTheEnd) {
@@ -233,9 +250,33 @@ TEST(BenchModelTest, MailThatIsReadBackWantsMoreMemory) {
   EXPECT_EQ(verdict.stations[0].kind, Kind::kStoreReader);
   ASSERT_THAT(verdict.proposals, SizeIs(1));
   EXPECT_EQ(verdict.proposals[0].parameter, "queue_memory_limit");
-  EXPECT_EQ(verdict.proposals[0].to, "1073741824");
+  EXPECT_EQ(verdict.proposals[0].to, "2147483648");
   // The shards' bound: syncs would grow with the rate, 20 us a change.
   EXPECT_DOUBLE_EQ(verdict.proposals[0].predicted, 1000 / 0.15);
+}
+
+// The reader waits for the disk: it is the limit although its thread has time.
+TEST(BenchModelTest, MailBeyondMemoryIsNoticedByItself) {
+  BenchFigures figures = Easy();
+  figures.parked = 1;
+  figures.waiting = 1;
+  const BenchVerdict verdict = Diagnose(figures, Usual());
+  EXPECT_FALSE(verdict.limited);
+  EXPECT_THAT(verdict.diagnosis, HasSubstr("beyond queue_memory_limit"));
+  ASSERT_THAT(verdict.proposals, SizeIs(1));
+  EXPECT_EQ(verdict.proposals[0].parameter, "queue_memory_limit");
+}
+
+// One session is being made for each message: few are ever seen open.
+TEST(BenchModelTest, ASessionThatIsBeingMadeIsBusy) {
+  BenchFigures figures = FullWindow();
+  figures.sessions = 0.4;
+  figures.transfer = 0.01;
+  figures.setup = 0.04;
+  figures.connects = 40;
+  const BenchVerdict verdict = Diagnose(figures, TwoSessions());
+  EXPECT_EQ(verdict.stations[0].kind, Kind::kSessions);
+  EXPECT_DOUBLE_EQ(verdict.stations[0].used, 1);
 }
 
 TEST(BenchModelTest, ARateDelayIsALimitByItself) {

@@ -159,6 +159,7 @@ Json ToJson(const BenchVerdict& verdict, const BenchFigures& f) {
                          {"from", proposal.from},
                          {"to", proposal.to},
                          {"predicted", proposal.predicted},
+                         {"at_least", proposal.at_least},
                          {"why", proposal.why}});
   }
   return {{"delivered", f.delivered},
@@ -170,6 +171,10 @@ Json ToJson(const BenchVerdict& verdict, const BenchFigures& f) {
           {"diagnosis", verdict.diagnosis},
           {"stations", std::move(stations)},
           {"proposals", std::move(proposals)}};
+}
+
+std::string Predicted(const BenchProposal& proposal) {
+  return fmt::format("{}{:.0f}", proposal.at_least ? "at least " : "", proposal.predicted);
 }
 
 void Print(const BenchVerdict& verdict, const BenchFigures& f) {
@@ -188,9 +193,9 @@ void Print(const BenchVerdict& verdict, const BenchFigures& f) {
     return;
   }
   for (const BenchProposal& proposal : verdict.proposals) {
-    std::printf("\nproposal: %s = %s (is %s): %.0f messages/s predicted\n          %s\n",
+    std::printf("\nproposal: %s = %s (is %s): %s messages/s predicted\n          %s\n",
                 proposal.parameter.c_str(), proposal.to.c_str(), proposal.from.c_str(),
-                proposal.predicted, proposal.why.c_str());
+                Predicted(proposal).c_str(), proposal.why.c_str());
   }
 }
 
@@ -241,8 +246,8 @@ absl::Status Advisor::TryProposal(const BenchProposal& proposal) {
                       {"to", proposal.to},
                       {"predicted", proposal.predicted},
                       {"measured", again->figures.delivered}};
-  Say(fmt::format("predicted {:.0f} messages/s, measured {:.0f}: {:.0f} % of the prediction\n",
-                  proposal.predicted, again->figures.delivered,
+  Say(fmt::format("predicted {} messages/s, measured {:.0f}: {:.0f} % of the prediction\n",
+                  Predicted(proposal), again->figures.delivered,
                   again->figures.delivered / proposal.predicted * 100));
   Say(fmt::format("now busiest: {} ({:.0f} %)\n", verdict.stations.front().name,
                   verdict.stations.front().used * 100));

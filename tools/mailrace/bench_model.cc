@@ -18,6 +18,7 @@ constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 constexpr double kMoreSessionsMost = 10;
 // A server that was busy all the time serves a bit less than that: turns, measuring, luck.
 constexpr double kFull = 1.0;
+constexpr uint64_t kMoreMemory = 4;
 // From this share on, others disturb a run.
 constexpr double kOthersBusy = 0.2;
 
@@ -52,7 +53,8 @@ std::vector<BenchStation> Stations(const BenchFigures& f, const BenchKnobs& knob
   if (knobs.concurrency_limit > 0) {
     // Messages overlap on a session, so that their own times may be more than the sessions'; an
     // idle session is open and not busy. The smaller is the better bound.
-    const double busy = std::min(f.sessions, rate * Occupied(f));
+    const double standing = f.sessions + f.connects * f.setup;  // Or being made.
+    const double busy = std::min(standing, rate * Occupied(f));
     stations.push_back(
         Station(Kind::kSessions, "sessions with the relay", busy / knobs.concurrency_limit, rate));
   }
@@ -86,54 +88,81 @@ double OthersAllow(const std::vector<BenchStation>& stations, Kind kind) {
 
 using Proposals = std::vector<BenchProposal>;
 
+// What a setting is predicted to do that makes `kind` allow `allows`.
+BenchProposal Propose(const std::vector<BenchStation>& stations, Kind kind, double allows,
+                      std::string parameter, std::string from, std::string to, std::string why) {
+  const double predicted = Predict(stations, kind, allows);
+  BenchProposal proposal;
+  proposal.parameter = std::move(parameter);
+  proposal.from = std::move(from);
+  proposal.to = std::move(to);
+  proposal.predicted = predicted;
+  proposal.at_least = predicted < allows;
+  proposal.why = std::move(why);
+  return proposal;
+}
+
 void ProposeSessions(const BenchFigures& f, const BenchKnobs& knobs,
                      const std::vector<BenchStation>& stations, Proposals* proposals) {
   const double bound = stations.front().allows;
   const double others = OthersAllow(stations, Kind::kSessions);
   const double factor = std::clamp(others / bound, 1.0, kMoreSessionsMost);
   const int limit = static_cast<int>(std::ceil(knobs.concurrency_limit * factor));
-  proposals->push_back(
-      {knobs.concurrency_parameter, fmt::format("{}", knobs.concurrency_limit),
-       fmt::format("{}", limit),
-       Predict(stations, Kind::kSessions, bound * limit / knobs.concurrency_limit),
-       fmt::format("a session carries {:.1f} messages/s; more of them carry more, if the relay "
-                   "takes them",
-                   bound / knobs.concurrency_limit)});
+  const auto propose = [&](double allows, std::string parameter, std::string from, std::string to,
+                           std::string why) {
+    proposals->push_back(Propose(stations, Kind::kSessions, allows, std::move(parameter),
+                                 std::move(from), std::move(to), std::move(why)));
+  };
+  propose(bound * limit / knobs.concurrency_limit, knobs.concurrency_parameter,
+          fmt::format("{}", knobs.concurrency_limit), fmt::format("{}", limit),
+          fmt::format("a session carries {:.1f} messages/s; more of them carry more, if the relay "
+                      "takes them",
+                      bound / knobs.concurrency_limit));
   const double occupied = Occupied(f);
   const double with_reuse = f.transfer > 0 ? bound * occupied / f.transfer : bound;
   const std::string why = fmt::format("{:.0f} % of a session's time goes into making it",
                                       occupied > 0 ? (1 - f.transfer / occupied) * 100 : 0);
+  const size_t first_that_saves = proposals->size();
   if (!knobs.connection_reuse) {
-    proposals->push_back({"smtp_connection_cache_on_demand", "no", "yes",
-                          Predict(stations, Kind::kSessions, with_reuse), why});
+    propose(with_reuse, "smtp_connection_cache_on_demand", "no", "yes", why);
   } else if (knobs.reuse_count_limit > 0) {
-    proposals->push_back({"smtp_connection_reuse_count_limit",
-                          fmt::format("{}", knobs.reuse_count_limit), "0",
-                          Predict(stations, Kind::kSessions, with_reuse), why});
+    propose(with_reuse, "smtp_connection_reuse_count_limit",
+            fmt::format("{}", knobs.reuse_count_limit), "0", why);
   }
   if (!knobs.cross_message_pipelining) {
     // Envelope and end of data are a round trip each, and then share one.
     const double saved = occupied - f.transfer / 2;
-    proposals->push_back({"smtp_cross_message_pipelining", "no", "yes",
-                          Predict(stations, Kind::kSessions, bound * occupied / saved),
-                          "an envelope may travel with the end of the message before it"});
+    propose(bound * occupied / saved, "smtp_cross_message_pipelining", "no", "yes",
+            "an envelope may travel with the end of the message before it");
   }
+  for (size_t i = first_that_saves; i < proposals->size(); ++i) (*proposals)[i].saves = true;
 }
 
 void ProposeShards(const BenchKnobs& knobs, const std::vector<BenchStation>& stations,
                    Proposals* proposals) {
   if (knobs.engine_shards >= knobs.cores) return;
   const double each = stations.front().allows / knobs.engine_shards;
-  proposals->push_back({"engine_shards", fmt::format("{}", knobs.engine_shards),
-                        fmt::format("{}", knobs.cores),
-                        Predict(stations, Kind::kShards, each * knobs.cores),
-                        fmt::format("a shard carries {:.0f} messages/s, and {} of {} cores have "
-                                    "one",
-                                    each, knobs.engine_shards, knobs.cores)});
+  proposals->push_back(Propose(stations, Kind::kShards, each * knobs.cores, "engine_shards",
+                               fmt::format("{}", knobs.engine_shards),
+                               fmt::format("{}", knobs.cores),
+                               fmt::format("a shard carries {:.0f} messages/s, and {} of {} cores "
+                                           "have one",
+                                           each, knobs.engine_shards, knobs.cores)));
 }
 
-Proposals Propose(const BenchFigures& f, const BenchKnobs& knobs,
-                  const std::vector<BenchStation>& stations) {
+// Mail that stays in memory is not read back at all.
+BenchProposal MoreMemory(const BenchKnobs& knobs, const std::vector<BenchStation>& stations) {
+  return Propose(stations, Kind::kStoreReader, kUnlimited, "queue_memory_limit",
+                 fmt::format("{}", knobs.queue_memory_limit),
+                 fmt::format("{}", knobs.queue_memory_limit * kMoreMemory),
+                 "mail that stays in memory is not read back");
+}
+
+// Reading back is a wait for the disk more than work: the reader's time does not show all of it.
+bool OutOfMemory(const BenchFigures& f) { return f.parked >= 0.5 && f.waiting >= 0.5; }
+
+Proposals ForTheLimit(const BenchFigures& f, const BenchKnobs& knobs,
+                      const std::vector<BenchStation>& stations) {
   Proposals proposals;
   switch (stations.front().kind) {
     case Kind::kSessions:
@@ -143,29 +172,32 @@ Proposals Propose(const BenchFigures& f, const BenchKnobs& knobs,
       ProposeShards(knobs, stations, &proposals);
       break;
     case Kind::kStoreReader:
-      proposals.push_back({"queue_memory_limit", fmt::format("{}", knobs.queue_memory_limit),
-                           fmt::format("{}", knobs.queue_memory_limit * 2),
-                           OthersAllow(stations, Kind::kStoreReader),
-                           "mail that stays in memory is not read back"});
+      proposals.push_back(MoreMemory(knobs, stations));
       break;
     case Kind::kRateDelay:
-      proposals.push_back({"default_destination_rate_delay",
-                           fmt::format("{}s", knobs.rate_delay_seconds), "0s",
-                           OthersAllow(stations, Kind::kRateDelay),
-                           "it is a limit by itself; without it the relay may be offended"});
+      proposals.push_back(Propose(stations, Kind::kRateDelay, kUnlimited,
+                                  "default_destination_rate_delay",
+                                  fmt::format("{}s", knobs.rate_delay_seconds), "0s",
+                                  "it is a limit by itself; without it the relay may be offended"));
       break;
     case Kind::kCommitThread:
     case Kind::kDisk:
     case Kind::kMachine:
       break;  // No setting makes a disk or a machine faster.
   }
-  std::erase_if(proposals, [&](const BenchProposal& proposal) {
+  return proposals;
+}
+
+// Whatever helps nobody is left out, and what helps most comes first.
+void KeepWhatGains(const BenchFigures& f, Proposals* proposals) {
+  std::erase_if(*proposals, [&](const BenchProposal& proposal) {
     return proposal.predicted < f.delivered * kGainLeast;
   });
-  std::sort(proposals.begin(), proposals.end(), [](const BenchProposal& a, const BenchProposal& b) {
-    return a.predicted != b.predicted ? a.predicted > b.predicted : a.parameter < b.parameter;
-  });
-  return proposals;
+  std::sort(proposals->begin(), proposals->end(),
+            [](const BenchProposal& a, const BenchProposal& b) {
+              if (a.predicted != b.predicted) return a.predicted > b.predicted;
+              return a.saves != b.saves ? a.saves : a.parameter < b.parameter;
+            });
 }
 
 std::string OfSessions(const BenchFigures& f, const BenchKnobs& knobs) {
@@ -235,6 +267,9 @@ std::string ExplainNothing(const BenchFigures& f, const BenchStation& most) {
                       "and each such reply makes the number of sessions smaller",
                       f.deferred * 100);
   }
+  if (OutOfMemory(f)) {
+    return text + ", but mail was beyond queue_memory_limit and had to be read back";
+  }
   if (f.waiting >= 0.5) {
     return text +
            ", and mail waited: the number of sessions was still growing from "
@@ -256,10 +291,12 @@ BenchVerdict Diagnose(const BenchFigures& figures, const BenchKnobs& knobs) {
   verdict.limited = most.used >= kLimitUsed;
   if (verdict.limited) {
     verdict.diagnosis = Explain(figures, knobs, most);
-    verdict.proposals = Propose(figures, knobs, verdict.stations);
+    verdict.proposals = ForTheLimit(figures, knobs, verdict.stations);
   } else {
     verdict.diagnosis = ExplainNothing(figures, most);
+    if (OutOfMemory(figures)) verdict.proposals = {MoreMemory(knobs, verdict.stations)};
   }
+  KeepWhatGains(figures, &verdict.proposals);
   if (figures.others_busy >= kOthersBusy) {
     verdict.diagnosis += fmt::format(
         "; other programs used {:.0f} % of the machine meanwhile, so that the figures are low and "

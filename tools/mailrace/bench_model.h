@@ -28,7 +28,7 @@ struct BenchFigures {
   double changes_a_sync = 0;     // Mean.
   double changes_a_message = 2;  // Its acceptance and its outcome; large ones have more.
   double fdatasync_seconds = 0;  // Of 4 KiB alone, measured before.
-  double sessions = 0;           // Open, on average.
+  double sessions = 0;           // Open, on average; not those that are being made.
   double waiting = 0;            // Share of the looks at which mail was ready.
   double parked = 0;             // Share of the looks at which mail was beyond memory.
   double connects = 0;           // Sessions made a second.
@@ -78,6 +78,11 @@ struct BenchProposal {
   std::string from;
   std::string to;
   double predicted = 0;  // Messages a second.
+  // It is another station's bound then, as measured at this rate: demands fall a little as rates
+  // grow, since groups and turns are shared by more.
+  bool at_least = false;
+  // A message needs less then; else there is more of what it needs, and others may miss it.
+  bool saves = false;
   std::string why;
 };
 

@@ -24,6 +24,7 @@ using Json = nlohmann::json;
 constexpr absl::Duration kStartTime = absl::Seconds(60);
 constexpr absl::Duration kAskTime = absl::Seconds(30);
 constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
+constexpr absl::Duration kIdleTime = absl::Seconds(1);
 // What the load source and the engine take to get going; connections, windows, caches.
 constexpr absl::Duration kWarmUpMost = absl::Seconds(2);
 constexpr absl::Duration kStopTime = absl::Seconds(10);
@@ -119,6 +120,17 @@ struct Looks {
   }
 };
 
+// Looking costs the same whatever the rate: it is no message's.
+void Subtract(const BenchFigures& idle, BenchFigures* figures) {
+  const auto less = [](double idle_share, double* share) {
+    *share = std::max(0.0, *share - idle_share);
+  };
+  less(idle.shard_cpu, &figures->shard_cpu);
+  less(idle.commit_cpu, &figures->commit_cpu);
+  less(idle.reader_cpu, &figures->reader_cpu);
+  less(idle.machine_busy, &figures->machine_busy);
+}
+
 class Rig {
  public:
   explicit Rig(const BenchRunOptions& options)
@@ -137,6 +149,7 @@ class Rig {
   absl::Status StartEngine();
   std::vector<std::string> Overrides() const;
   absl::Status KeepLoaded(const Json& stats);
+  absl::StatusOr<BenchFigures> Idle();
   absl::StatusOr<Json> WarmUp();
   absl::Duration Cpu() { return sink_.cpu() + engine_.cpu() + blast_.cpu(); }
   void Stop();
@@ -267,9 +280,30 @@ absl::StatusOr<Json> Rig::WarmUp() {
   }
 }
 
+// What the engine takes when it has nothing to do but to answer us.
+absl::StatusOr<BenchFigures> Rig::Idle() {
+  const absl::StatusOr<Json> before = Ask(queue_);
+  if (!before.ok()) return before.status();
+  const double cpu_before = absl::ToDoubleSeconds(Cpu());
+  const absl::Time begun = absl::Now();
+  absl::StatusOr<Json> after = before;
+  while (absl::Now() - begun < kIdleTime) {
+    absl::SleepFor(kLookInterval);
+    after = Ask(queue_);
+    if (!after.ok()) return after.status();
+  }
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - begun);
+  BenchFigures idle = FiguresBetween(*before, *after, seconds);
+  const auto cores = static_cast<double>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+  idle.machine_busy = (absl::ToDoubleSeconds(Cpu()) - cpu_before) / seconds / cores;
+  return idle;
+}
+
 absl::StatusOr<BenchRun> Rig::Run() {
   BenchRun run;
   const double fdatasync_seconds = TrySync(options_.work_directory + "/sync");
+  const absl::StatusOr<BenchFigures> idle = Idle();
+  if (!idle.ok()) return idle.status();
   absl::StatusOr<Json> first = WarmUp();
   if (!first.ok()) return first.status();
   run.before = *std::move(first);
@@ -304,6 +338,7 @@ absl::StatusOr<BenchRun> Rig::Run() {
     const double busy = (end.busy - machine.busy) / (end.all - machine.all);
     figures.others_busy = std::max(0.0, busy - figures.machine_busy);
   }
+  Subtract(*idle, &figures);
   figures.sessions = looks.sessions / looks.count;
   figures.waiting = looks.waiting / looks.count;
   figures.parked = looks.parked / looks.count;
