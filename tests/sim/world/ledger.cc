@@ -224,7 +224,13 @@ void Ledger::Log(Severity, std::string_view service, std::string line) {
     }
   }
   if (line.find("status=deferred") != std::string::npos) ++tries_[line.substr(0, line.find(':'))];
-  if (keeps_lines_) lines_.push_back(fmt::format("{}: {}", service, line));
+  Keep(service, line);
+}
+
+void Ledger::Keep(std::string_view service, std::string_view line) {
+  if (!keeps_lines_) return;
+  const double seconds = static_cast<double>(now_.nanos) / 1e9;
+  lines_.push_back(fmt::format("{:>10.3f} {}: {}", seconds, service, line));
 }
 
 // --- Audits --------------------------------------------------------------------------

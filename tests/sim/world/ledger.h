@@ -85,6 +85,9 @@ class Ledger final : public Logger {
   const std::vector<std::string>& lines() const { return lines_; }
   void set_keeps_lines(bool keeps) { keeps_lines_ = keeps; }
 
+  // What the world did, for who reads a life's log.
+  void Tell(std::string_view event) { Keep("sim", event); }
+
   // --- Logger: counts who was reported as uncertain, and tries. ---
   void Log(Severity severity, std::string_view service, std::string line) override;
 
@@ -95,6 +98,8 @@ class Ledger final : public Logger {
     MonoTime born;
   };
   static std::string TagOf(std::string_view address);
+  // Into the log, with the time in seconds.
+  void Keep(std::string_view service, std::string_view line);
   DiskModel::Witness MakeWitness(queue::Store* store);
   void Came(const queue::Envelope& envelope, queue::Store* store);
   void Left(const DiskModel::Message& message, uint32_t recipient);

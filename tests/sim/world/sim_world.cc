@@ -126,7 +126,7 @@ void SimWorld::StartHost() {
   }
   ApplyDeaths();
   TamperAsMutated();
-  Step();
+  TellTime();
   if (!host_->Recover().ok()) std::abort();
 }
 
@@ -178,6 +178,7 @@ void SimWorld::CountParkings() {
 
 void SimWorld::CrashHost() {
   ++facts_.crashes;
+  ledger_.Tell("crash");
   host_->Crash();
   EndHost();
 }
@@ -186,6 +187,7 @@ void SimWorld::StopHost() {
   ++facts_.stops;
   // A disk that takes everything, and soon, keeps every outcome: nothing is left in flight.
   const bool disk_is_well = Chance(70);
+  ledger_.Tell(disk_is_well ? "stop" : "stop, on a disk that may be ill");
   if (disk_is_well) store_.FailCommits(0, absl::OkStatus());
   stopping_ = true;
   host_->Stop(Chance(50) ? absl::ZeroDuration() : UpTo(absl::Minutes(2)));
@@ -202,6 +204,7 @@ void SimWorld::StopHost() {
 
 void SimWorld::MakePeace() {
   peace_ = true;
+  ledger_.Tell("peace");
   steady_since_ = now();
   store_.FailCommits(0, absl::OkStatus());
   store_.set_free_octets(uint64_t{1} << 40);
@@ -272,8 +275,12 @@ void SimWorld::Conclude(bool ended) {
   if (host_->fatal()) wrong_.push_back("the engine gave up in peace");
   if (!ended) {
     const queue::Scheduler::Counts counts = host_->counts();
-    wrong_.push_back(fmt::format("stuck: {} ready, {} deferred, {} held, {} in flight",
-                                 counts.ready, counts.deferred, counts.held, counts.in_flight));
+    const size_t stored = ledger_.disk().messages().size();
+    wrong_.push_back(
+        fmt::format("stuck: {} ready, {} deferred, {} held, {} in flight; {} messages, {} tasks{}",
+                    counts.ready, counts.deferred, counts.held, counts.in_flight, stored,
+                    host_->tasks().running(),
+                    stored > 0 ? ": " + ledger_.disk().messages().begin()->first.ToString() : ""));
   }
   for (int i = 0; i < shards_ && ended; ++i) {
     const engine::ShardStats& stats = host_->shard(i).stats();

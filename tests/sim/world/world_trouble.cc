@@ -15,6 +15,23 @@ namespace {
 
 constexpr absl::Duration kTenYears = absl::Hours(24 * 3652);
 
+std::string_view NameOf(engine::Operation::Kind kind) {
+  using Kind = engine::Operation::Kind;
+  switch (kind) {
+    case Kind::kHold:
+      return "hold";
+    case Kind::kRelease:
+      return "release";
+    case Kind::kFlush:
+      return "flush";
+    case Kind::kRemove:
+      return "remove";
+    case Kind::kBounce:
+      break;
+  }
+  return "bounce";
+}
+
 }  // namespace
 
 absl::Duration DrawJump(Random* random, absl::Time wall) {
@@ -199,19 +216,23 @@ void SimWorld::DisturbDisk() {
       disk_was_full_ = true;
       store_.FailCommits(1 + static_cast<int>(random_.Below(8)),
                          absl::ResourceExhaustedError("No space left on device"));
+      ledger_.Tell("the disk is full for some commits");
       break;
     case 1:
       store_.set_free_octets(Chance(50) ? 0 : uint64_t{1} << 40);
+      ledger_.Tell(fmt::format("{} octets are free", store_.stats().free_octets));
       break;
     default:
       ++facts_.sync_failures;
       store_.FailCommits(1, absl::DataLossError("fdatasync: Input/output error"), Chance(50));
+      ledger_.Tell("a sync will fail");
   }
 }
 
 void SimWorld::JumpClock() {
   ++facts_.clock_jumps;
   const absl::Duration jump = DrawJump(&random_, host_->clock().Wall());
+  ledger_.Tell("the clock jumps by " + absl::FormatDuration(jump));
   if (absl::AbsDuration(jump) < absl::Hours(2)) small_jumps_ += absl::AbsDuration(jump);
   host_->clock().JumpWall(jump);
   steady_since_ = now();
@@ -228,6 +249,9 @@ void SimWorld::Reload() {
   if (Chance(30)) changed->memory_octets_max = Chance(50) ? 2'000 : 200'000;
   if (Chance(30)) changed->connection_reuse = !changed->connection_reuse;
   settings_ = changed;
+  ledger_.Tell(fmt::format("reload: relayhost={}{}, {} octets of memory", changed->relayhost,
+                           changed->delivery_deferred ? ", deferred" : "",
+                           changed->memory_octets_max));
   recipient_limit_most_ =
       std::max(recipient_limit_most_, static_cast<size_t>(changed->limits.recipient_limit));
   // Sessions and messages from before the reload may live on.
@@ -253,6 +277,7 @@ std::vector<QueueId> SimWorld::QueuedIds() {
 }
 
 void SimWorld::OperateOn(QueueId id, engine::Operation::Kind kind) {
+  if (!peace_) ledger_.Tell(fmt::format("{}: {}", id.ToString(), NameOf(kind)));
   for (int i = 0; i < shards_; ++i) {
     const auto answer = [this, id, kind](engine::OperationResult result) {
       // In delivery it goes when its attempt ends, unless that delivers it.
@@ -270,6 +295,7 @@ void SimWorld::OperateOn(QueueId id, engine::Operation::Kind kind) {
 void SimWorld::Operate() {
   const uint64_t wish = random_.Below(3);
   if (wish == 2) {
+    ledger_.Tell("flush");
     for (int i = 0; i < shards_; ++i) host_->shard(i).Flush();
     return;
   }
@@ -292,6 +318,7 @@ void SimWorld::Disturb() {
       DisturbDisk();
       break;
     case 2:
+      ledger_.Tell("flush");
       for (int i = 0; i < shards_; ++i) host_->shard(i).Flush();
       break;
     case 3:
