@@ -34,6 +34,11 @@ std::string BounceText(std::string_view reason) {
   return text;
 }
 
+void KeepRetry(QueuedMessage* message, queue::WriteSet* writes) {
+  writes->PutRetry(message->id(), message->retry());
+  message->set_has_retry();
+}
+
 // Stages are measured on the monotonic clock and logged by the wall clock.
 absl::Time WallOf(const Loop& loop, MonoTime t) { return loop.wall() - (loop.now() - t); }
 
@@ -390,7 +395,11 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
   if (owed && wish != nullptr && wish->kind == OperatorWish::Kind::kBounce) {
     // Wished while another notice of this pass was being made.
     BouncePending(pass.get(), wish->reason);
-    if (!request->writes.empty()) Submit(std::move(request));
+    if (!request->writes.empty()) {
+      Submit(std::move(request));
+    } else {
+      pass->marks = std::move(request->marks);
+    }
     Settle(std::move(pass));
     return;
   }
@@ -405,19 +414,16 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
         Severity::kError, "qmgr",
         fmt::format("{}: message is held: {}", message.id().ToString(), pass->deferral_text));
     message.retry().held = true;
-    request->writes.PutRetry(message.id(), message.retry());
-    message.set_has_retry();
+    KeepRetry(&message, &request->writes);
     context_->scheduler->Hold(job);
   } else if (wish != nullptr) {
     if (pass->any_deferred) Charge(pass.get());
     message.retry().held = true;
-    request->writes.PutRetry(message.id(), message.retry());
-    message.set_has_retry();
+    KeepRetry(&message, &request->writes);
     context_->scheduler->Hold(job);
   } else if (pass->any_deferred) {
     Charge(pass.get());
-    request->writes.PutRetry(message.id(), message.retry());
-    message.set_has_retry();
+    KeepRetry(&message, &request->writes);
     context_->scheduler->Defer(
         job, context_->loop->now() + (message.retry().next_attempt - context_->loop->wall()));
   } else {
@@ -437,6 +443,11 @@ void OutcomeRecorder::Conclude(std::unique_ptr<JobPass> pass, std::unique_ptr<Re
     context_->scheduler->ForEachOf(message.id(), [this](queue::Job* other) {
       if (other->state != queue::Job::State::kInFlight) context_->scheduler->Remove(other);
     });
+  } else if (owed && unwanted_then && pass->any_deferred) {
+    // Others of its attempts end later. Should a crash come first, this one is known, and who
+    // may have got the message.
+    Charge(pass.get());
+    KeepRetry(&message, &request->writes);
   }
   request->durable = std::move(pass->recorded);
   request->urgent = request->durable != nullptr;
@@ -558,28 +569,6 @@ Task<void> OutcomeRecorder::WarnOfDelay(std::shared_ptr<QueuedMessage> message, 
   notifier_.TellOfDelay(message.get(), {}, why, content == nullptr ? std::string_view() : *content,
                         {&request->writes, &request->notices});
   if (!request->writes.empty()) Submit(std::move(request));
-}
-
-void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
-                                  const TransactionFacts& facts) {
-  const QueuedMessage& message = *pass->message();
-  Disposition disposition;
-  disposition.status = trouble.status;
-  disposition.text = trouble.text;
-  for (const uint32_t index : pass->recipients()) {
-    if (!message.pending(index)) continue;
-    LogRecipient(*pass, index, disposition, facts);
-    context_->stats->deferred.Add();
-    pass->deferred.push_back({index, trouble.status, trouble.text, facts.relay.host});
-  }
-  pass->deferral_text = trouble.text;
-  if (context_->ages->Expired(message.envelope(), context_->settings->retry)) {
-    ExpirePending(pass.get());
-  } else if (context_->settings->limits.failed_cohort_limit <= 0) {
-    NoteDeferral(pass.get(), disposition, facts.relay);
-  }
-  // Uncharged unless `any_deferred`.
-  Settle(std::move(pass));
 }
 
 void OutcomeRecorder::PassBounced(std::unique_ptr<JobPass> pass, std::string_view reason) {

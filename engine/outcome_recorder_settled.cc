@@ -7,6 +7,28 @@
 
 namespace mailrace::engine {
 
+void OutcomeRecorder::PassBlocked(std::unique_ptr<JobPass> pass, const Trouble& trouble,
+                                  const TransactionFacts& facts) {
+  const QueuedMessage& message = *pass->message();
+  Disposition disposition;
+  disposition.status = trouble.status;
+  disposition.text = trouble.text;
+  for (const uint32_t index : pass->recipients()) {
+    if (!message.pending(index)) continue;
+    LogRecipient(*pass, index, disposition, facts);
+    context_->stats->deferred.Add();
+    pass->deferred.push_back({index, trouble.status, trouble.text, facts.relay.host});
+  }
+  pass->deferral_text = trouble.text;
+  if (context_->ages->Expired(message.envelope(), context_->settings->retry)) {
+    ExpirePending(pass.get());
+  } else if (context_->settings->limits.failed_cohort_limit <= 0) {
+    NoteDeferral(pass.get(), disposition, facts.relay);
+  }
+  // Uncharged unless `any_deferred`.
+  Settle(std::move(pass));
+}
+
 void OutcomeRecorder::PassFailed(std::unique_ptr<JobPass> pass, EnhancedStatus status,
                                  const std::string& text) {
   const QueuedMessage& message = *pass->message();

@@ -120,6 +120,33 @@ TEST_F(ShardOperationsTest, MailInDeliveryIsRemovedWhenItsAttemptIsDeferred) {
   EXPECT_THAT(Logged(id.ToString() + ": removed"), SizeIs(1));
 }
 
+// What one attempt leaves in doubt is on the disk before another one ends: the list of possible
+// duplicates neither keeps it for good nor loses it in a crash.
+TEST_F(ShardOperationsTest, AnUncertainAttemptOfMailThatIsBeingRemovedLeavesTheListOfFlights) {
+  settings_.relayhost.clear();
+  Start();
+  host_->resolver().Add("one.test", {sim::RelayAddress().ip});
+  host_->resolver().Add("two.test", {sim::RelayAddress().ip});
+  int dots = 0;
+  script_ = [&dots](Step step, std::string_view) -> std::optional<Act> {
+    if (step != Step::kEndOfData) return std::nullopt;
+    if (++dots == 1) return Act{Act::Kind::kDrop, "", false, absl::Seconds(2)};
+    return Act{Act::Kind::kReply, "451 4.3.0 later", false, absl::Minutes(1)};
+  };
+  const QueueId id = Submit(To({"a@one.test", "b@two.test"}));
+  host_->RunFor(absl::Seconds(1));
+  ASSERT_EQ(dots, 2);
+  ASSERT_EQ(host_->flights().bound, 2u);
+  EXPECT_EQ(Do(Operation::Kind::kRemove, id), OperationResult::kAfterAttempt);
+  host_->RunFor(absl::Seconds(10));
+  EXPECT_EQ(host_->flights().bound, 1u);
+  ASSERT_THAT(Stored(), SizeIs(1));
+  EXPECT_EQ(Stored()[0].retry.attempts, 1u);
+  host_->RunFor(absl::Minutes(2));
+  EXPECT_THAT(Stored(), IsEmpty());
+  EXPECT_EQ(host_->flights().bound, 0u);
+}
+
 // No attempt is made, so none can be waited for: the destination may be dead for days.
 TEST_F(ShardOperationsTest, MailThatIsOnlyBeingReadIsRemovedOnceItIsRead) {
   Start();
