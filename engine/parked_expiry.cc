@@ -91,12 +91,12 @@ Task<void> ParkedExpiry::GiveUp(QueueId id) {
   }
   if (stopped_) co_return;
   OneShot<bool> fetched(context_->loop);
-  context_->parking->Fetch(id, [this, id, &fetched] {
+  context_->parking->Fetch(id, [this, id, &fetched](const absl::Status& read) {
     const MonoTime now = context_->loop->now();
-    context_->scheduler->ForEachOf(id, [this, now](queue::Job* job) {
+    context_->scheduler->ForEachOf(id, [this, now, &read](queue::Job* job) {
       const bool waits =
           job->state == queue::Job::State::kReady || job->state == queue::Job::State::kDeferred;
-      if (waits && ExpirySweep::IsDead(*job->nexthop, now)) sweep_->GiveUp(job);
+      if (read.ok() && waits && ExpirySweep::IsDead(*job->nexthop, now)) sweep_->GiveUp(job);
     });
     fetched.Set(true);
   });

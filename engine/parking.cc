@@ -47,6 +47,17 @@ bool Owes(const QueuedMessage& message, std::string_view nexthop, const Settings
   return false;
 }
 
+// Somebody is trying a recipient that is owed there: after a reload a job for another nexthop.
+bool Tries(const QueuedMessage& message, std::string_view nexthop, const Settings& settings) {
+  const queue::Envelope& envelope = message.envelope();
+  for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
+    if (message.pending(i) && message.taken(i) && NexthopOf(envelope, i, settings) == nexthop) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Parking::Parking(ShardContext* context, MessageMemory* memory, uint64_t highest_id,
@@ -202,8 +213,8 @@ void Parking::ParkWaiting(const std::shared_ptr<QueuedMessage>& message) {
     const bool may = (waits_long && (half_full || backlog_.HasReady(nexthop))) ||
                      (held && half_full) || (ready && crowded());
     // One from before a reload may have nothing left to do for its nexthop: nobody would
-    // find it there.
-    if (!may || !Owes(*message, nexthop, settings)) return;
+    // find it there. One from after it may be over as soon as an older one's attempt is.
+    if (!may || !Owes(*message, nexthop, settings) || Tries(*message, nexthop, settings)) return;
     if (ready && message->retry().next_attempt > context_->loop->wall()) return;
     RecoveredJob parked;
     parked.id = id;
@@ -265,7 +276,12 @@ bool Parking::InMemory(QueueId id, std::string_view nexthop) const {
 
 std::vector<RecoveredJob> Parking::ParkedJobs(const queue::RecoveredMessage& message) const {
   std::vector<RecoveredJob> jobs;
-  if (!MayHave(message.envelope.id)) return jobs;
+  if (MayHave(message.envelope.id)) jobs = JobsNotInMemory(message);
+  return jobs;
+}
+
+std::vector<RecoveredJob> Parking::JobsNotInMemory(const queue::RecoveredMessage& message) const {
+  std::vector<RecoveredJob> jobs;
   AppendJobs(message, *context_->settings, &jobs);
   std::erase_if(jobs, [this](const RecoveredJob& job) {
     return IsOver(job) || InMemory(job.id, job.nexthop);
@@ -273,7 +289,7 @@ std::vector<RecoveredJob> Parking::ParkedJobs(const queue::RecoveredMessage& mes
   return jobs;
 }
 
-void Parking::Fetch(QueueId id, std::function<void()> then) {
+void Parking::Fetch(QueueId id, Then then) {
   const RecentChanges::Reading reading = changes_.Begin();
   context_->reader->ReadMessage(id, [this, id, reading, then = std::move(then)](
                                         absl::StatusOr<queue::RecoveredMessage> message) mutable {
@@ -284,7 +300,7 @@ void Parking::Fetch(QueueId id, std::function<void()> then) {
       Fetch(id, std::move(then));  // Changed meanwhile, perhaps by being parked: once more.
       return;
     }
-    then();
+    then(absl::IsNotFound(message.status()) ? absl::OkStatus() : message.status());
     if (fetched) ParkUnchanged(*fetched);
     context_->rearm();
   });
@@ -422,15 +438,7 @@ bool Parking::IsOver(const RecoveredJob& find) const {
 
 bool Parking::IsTried(const RecoveredJob& find) const {
   const std::shared_ptr<QueuedMessage> message = memory_->Find(find.id);
-  if (message == nullptr) return false;
-  const queue::Envelope& envelope = message->envelope();
-  for (uint32_t i = 0; i < envelope.recipients.size(); ++i) {
-    if (message->pending(i) && message->taken(i) &&
-        NexthopOf(envelope, i, *context_->settings) == find.nexthop) {
-      return true;
-    }
-  }
-  return false;
+  return message != nullptr && Tries(*message, find.nexthop, *context_->settings);
 }
 
 // Recipients of whom a job in flight knows nothing: it chose before they were routed here. One

@@ -74,10 +74,14 @@ class Parking {
   bool MayHave(QueueId id) const { return !backlog_.empty() && share_.Owns(id); }
   // Which jobs of a message, as the store has it, are parked; as of that moment.
   std::vector<RecoveredJob> ParkedJobs(const queue::RecoveredMessage& message) const;
+  // The same without asking first whether anything is parked at all: who checks counts().
+  std::vector<RecoveredJob> JobsNotInMemory(const queue::RecoveredMessage& message) const;
   // Parked jobs of this message come into memory, whatever room there is, so that one can
   // do to them what one does to others; none is tried before `then` has returned. Those to
-  // which nothing was done go back.
-  void Fetch(QueueId id, std::function<void()> then);
+  // which nothing was done go back. `then` hears why the store could not be read: which jobs
+  // are parked is not known then. A message that the store has not is none.
+  using Then = std::function<void(const absl::Status&)>;
+  void Fetch(QueueId id, Then then);
   // Its records are being removed: it is not to be brought back until they are gone.
   void Leaving(QueueId id) { leaving_.insert(id.value); }
   void Left(QueueId id) { leaving_.erase(id.value); }
@@ -86,7 +90,9 @@ class Parking {
   // Whose mail of the store is this shard's.
   const ShardShare& share() const { return share_; }
 
+  // Exact, but for what a reload makes us find again.
   Backlog::Counts counts() const;
+  bool rediscovering() const { return rediscover_from_.has_value(); }
   // Of a nexthop; it is said to be deferred as long as that is suspended.
   size_t parked_ready(std::string_view nexthop) const {
     return context_->settings->delivery_deferred ? 0 : backlog_.ReadyOf(nexthop);

@@ -56,12 +56,22 @@ OperationResult ShardOperations::Apply(QueueId id, const Operation& operation, D
 
 void ShardOperations::Operate(QueueId id, Operation operation,
                               std::function<void(OperationResult)> answer, Durable durable) {
-  const auto apply = [this, id, operation = std::move(operation), answer = std::move(answer),
-                      durable = std::move(durable)] { answer(Apply(id, operation, durable)); };
+  auto apply = [this, id, operation = std::move(operation), answer = std::move(answer),
+                durable = std::move(durable)](const absl::Status& read) mutable {
+    if (read.ok()) {
+      answer(Apply(id, operation, Take(&durable)));
+      return;
+    }
+    // Done to the jobs in memory alone it would be half done, and said to be done.
+    context_->logger->Warning(
+        kService, fmt::format("{}: cannot be changed: {}", id.ToString(), read.ToString()));
+    answer(OperationResult::kUnchanged);
+    Call(&durable, read);
+  };
   if (context_->parking->MayHave(id)) {
-    context_->parking->Fetch(id, apply);
+    context_->parking->Fetch(id, std::move(apply));
   } else {
-    apply();
+    apply(absl::OkStatus());
   }
 }
 

@@ -68,7 +68,8 @@ class ShardOperations {
   using Durable = std::function<void(absl::Status)>;
   OperationResult Apply(QueueId id, const Operation& operation, Durable durable);
   // The same for mail that may be parked (engine/parking): its jobs are brought into memory
-  // first. `answer` is called once, then or later.
+  // first. `answer` is called once, then or later. If they cannot be read nothing is done: the
+  // answer is kUnchanged, and `durable` is told why.
   void Operate(QueueId id, Operation operation, std::function<void(OperationResult)> answer,
                Durable durable);
 

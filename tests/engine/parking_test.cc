@@ -1,6 +1,8 @@
 // Mail beyond the memory for jobs: parked, brought back, never twice.
 #include "engine/parking.h"
 
+#include <optional>
+
 #include "tests/engine/delivery/delivery_fixture.h"
 
 namespace mailrace::engine {
@@ -229,6 +231,63 @@ TEST_F(ParkingTest, AReloadRoutesParkedMailToTheNewRelay) {
   host_->RunFor(absl::Minutes(10));
   EXPECT_EQ(delivered(), 50u);
   EXPECT_EQ(Queued(), 0u);
+}
+
+// The older job may deliver what the newer one is for: parked, that would be counted for good.
+TEST_F(ParkingTest, AJobWhoseRecipientsAnOlderOneTriesIsNotParked) {
+  settings_.jobs_max = 2;
+  Start();
+  script_ = [](Step step, std::string_view) -> std::optional<Act> {
+    if (step != Step::kEndOfData) return std::nullopt;
+    return Act{Act::Kind::kUsual, "", false, absl::Seconds(30)};
+  };
+  const QueueId id = Submit(To({"a@other.test"}));
+  host_->RunFor(absl::Seconds(1));
+  settings_.relayhost.clear();
+  Reload();
+  host_->RunFor(absl::Seconds(1));
+  ASSERT_EQ(InMemory(), 2u);
+  EXPECT_EQ(Operate(id, Operation::Kind::kHold), OperationResult::kAfterAttempt);
+  host_->RunFor(absl::Seconds(1));
+  EXPECT_EQ(InMemory(), 2u);
+  host_->RunFor(absl::Minutes(1));
+  EXPECT_EQ(delivered(), 1u);
+  EXPECT_THAT(Stored(), IsEmpty());
+  EXPECT_EQ(Queued(), 0u);
+}
+
+// One of its jobs is in memory, the other on a disk that cannot be read just now.
+TEST_F(ParkingTest, AVerbThatCannotReadParkedMailDoesNothingAndSaysWhy) {
+  settings_.relayhost.clear();
+  settings_.jobs_max = 1;
+  Start();
+  RelayDown(true);
+  for (const char* name : {"one.test", "two.test"}) {
+    host_->resolver().Add(name, {sim::RelayAddress().ip});
+  }
+  Submit(To({"filler@two.test"}));
+  const QueueId id = Submit(To({"a@one.test", "b@two.test"}));
+  host_->RunFor(absl::Seconds(1));
+  ASSERT_EQ(InMemory(), 2u);
+  ASSERT_EQ(Queued(), 3u);
+  host_->reader().set_failure_percent(100);
+  for (const Operation::Kind kind : {Operation::Kind::kHold, Operation::Kind::kRemove}) {
+    std::optional<OperationResult> result;
+    absl::Status why;
+    host_->shard().operations().Operate(
+        id, {kind, ""}, [&result](OperationResult said) { result = said; },
+        [&why](const absl::Status& status) { why = status; });
+    host_->RunFor(absl::Seconds(1));
+    EXPECT_EQ(result, OperationResult::kUnchanged);
+    EXPECT_TRUE(absl::IsUnavailable(why)) << why;
+    EXPECT_EQ(Queued(), 3u);
+    EXPECT_EQ(host_->counts().held, 0u);
+  }
+  EXPECT_THAT(Stored(), SizeIs(2));
+  host_->reader().set_failure_percent(0);
+  EXPECT_EQ(Operate(id, Operation::Kind::kRemove), OperationResult::kDone);
+  EXPECT_THAT(Stored(), SizeIs(1));
+  EXPECT_EQ(Queued(), 1u);
 }
 
 TEST_F(ParkingTest, AFlushTriesParkedMailToo) {

@@ -100,7 +100,7 @@ class ParkedFieldsTest : public DeliveryFixture {
   std::vector<RecoveredJob> JobsAfterParking(QueueId id) {
     std::vector<RecoveredJob> jobs;
     bool fetched = false;
-    host_->shard().parking().Fetch(id, [&] {
+    host_->shard().parking().Fetch(id, [&](const absl::Status&) {
       const queue::Scheduler& scheduler = host_->shard().scheduler();
       host_->shard().scheduler().ForEachOf(id, [&](queue::Job* job) {
         jobs.push_back({.id = job->id,

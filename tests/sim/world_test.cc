@@ -65,6 +65,13 @@ INSTANTIATE_TEST_SUITE_P(RemovalWhileRead, FormerBreaches, testing::Values(18382
 // gone out and its end was never answered.
 INSTANTIATE_TEST_SUITE_P(EndUnansweredOutOfStep, FormerBreaches, testing::Values(13186, 24757));
 
+// Jobs were counted as parked that were none any more: a verb could not read that they were parked,
+// or an older job, from before a reload, ended them.
+INSTANTIATE_TEST_SUITE_P(ParkedAndOver, FormerBreaches,
+                         testing::Values(14475, 18996, 32470, 34082, 39613));
+// An uncertain attempt of a message that was being removed stayed in the list of flights.
+INSTANTIATE_TEST_SUITE_P(UncertainWhileRemoved, FormerBreaches, testing::Values(8233));
+
 // Eight parts, so that they share the cores.
 INSTANTIATE_TEST_SUITE_P(Parts, SimWorldSeeds, testing::Range<uint64_t>(0, 8));
 

@@ -118,13 +118,24 @@ void Watch::LookAtParked(std::vector<std::string>* wrong) {
                                    job.nexthop, absl::FormatDuration(now - since)));
     }
   };
+  std::vector<size_t> parked(static_cast<size_t>(host_->shards()));
   const auto visit = [&](QueueId id, const absl::StatusOr<queue::RecoveredMessage>& message) {
     for (int i = 0; i < host_->shards() && message.ok(); ++i) {
-      if (host_->shard(i).parking().share().Owns(id)) look(&host_->shard(i), *message);
+      engine::Shard& shard = host_->shard(i);
+      if (!shard.parking().share().Owns(id)) continue;
+      look(&shard, *message);
+      parked[static_cast<size_t>(i)] += shard.parking().JobsNotInMemory(*message).size();
     }
   };
   if (!host_->store().Scan(QueueId{0}, SIZE_MAX, visit).ok()) return;
   waiting_ = std::move(waiting);
+  for (int i = 0; i < host_->shards(); ++i) {
+    const engine::Parking& parking = host_->shard(i).parking();
+    const size_t said = parking.counts().total();
+    if (parking.rediscovering() || said == parked[static_cast<size_t>(i)]) continue;
+    wrong->push_back(
+        fmt::format("{} jobs are parked, it says {}", parked[static_cast<size_t>(i)], said));
+  }
 }
 
 void Watch::LookAtCounts(std::vector<std::string>* wrong) const {
