@@ -31,7 +31,8 @@ constexpr absl::Duration kStopTime = absl::Seconds(10);
 // To an operator's relay: what was sent is not cut off.
 constexpr absl::Duration kRelayStopTime = absl::Minutes(2);
 constexpr std::string_view kLogin = "bench";
-// Messages that the load source hands in at a time: about a second's worth.
+// What the load source hands in at a time: so many seconds' worth, for it is started anew for each.
+constexpr double kBatchSeconds = 2;
 constexpr uint64_t kBatchLeast = 200;
 constexpr uint64_t kBatchMost = 20'000;
 constexpr int kSyncs = 50;
@@ -240,8 +241,8 @@ absl::Status Rig::Start() {
 // message costs is the same whichever end limits.
 absl::Status Rig::KeepLoaded(const Json& stats) {
   if (blast_.running()) return absl::OkStatus();
-  auto batch = static_cast<uint64_t>(
-      std::clamp(rate_, static_cast<double>(kBatchLeast), static_cast<double>(kBatchMost)));
+  auto batch = static_cast<uint64_t>(std::clamp(
+      rate_ * kBatchSeconds, static_cast<double>(kBatchLeast), static_cast<double>(kBatchMost)));
   if (Number(At(stats, "queue"), "total") > static_cast<double>(batch) / 2) {
     return absl::OkStatus();
   }
