@@ -21,6 +21,11 @@ constexpr std::string_view kNextIdKey = "next-id";
 
 rocksdb::Slice AsSlice(std::string_view text) { return {text.data(), text.size()}; }
 
+// Every key begins with one.
+uint64_t IdOf(const WriteSet::Operation& operation) {
+  return DecodeKey(std::string_view(operation.key).substr(0, 8))->value;
+}
+
 rocksdb::ReadOptions BodyReadOptions() {
   rocksdb::ReadOptions options;
   options.fill_cache = false;  // A body is read once, to be sent.
@@ -85,6 +90,19 @@ absl::Status RocksdbStore::FindHighestId() {
   return absl::OkStatus();
 }
 
+void RocksdbStore::RemoveFromBatch() {
+  for (const WriteSet::Operation* const operation : removals_) {
+    rocksdb::ColumnFamilyHandle* const family = database_->family(operation->family);
+    // Only a batch with a size limit refuses operations; this one has none.
+    (operation->kind == WriteSet::Operation::Kind::kRemoveOnce
+         ? batch_.SingleDelete(family, operation->key)
+         : batch_.Delete(family, operation->key))
+        .PermitUncheckedError();
+  }
+  removals_.clear();
+  removed_ids_.clear();
+}
+
 uint64_t RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
   batch_.Clear();
   const auto put_nothing_fails = [](const rocksdb::Status& status) {
@@ -92,27 +110,26 @@ uint64_t RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
     status.PermitUncheckedError();
   };
   uint64_t next_id = next_id_.load(std::memory_order_relaxed);
+  // What is put has the newest ids, what is removed older ones. Apart from each other both
+  // go in where the one before went in; in turns each insertion is a search.
   for (const WriteSet* set : group) {
     for (const WriteSet::Operation& operation : set->operations()) {
-      rocksdb::ColumnFamilyHandle* const family = database_->family(operation.family);
-      switch (operation.kind) {
-        case WriteSet::Operation::Kind::kPut:
-          put_nothing_fails(
-              batch_.Put(family, operation.key,
-                         operation.octets != nullptr ? *operation.octets : operation.value));
-          if (operation.family == Family::kMessage || operation.family == Family::kBody) {
-            next_id = std::max(next_id, DecodeKey(operation.key.substr(0, 8))->value + 1);
-          }
-          break;
-        case WriteSet::Operation::Kind::kRemoveOnce:
-          put_nothing_fails(batch_.SingleDelete(family, operation.key));
-          break;
-        case WriteSet::Operation::Kind::kRemove:
-          put_nothing_fails(batch_.Delete(family, operation.key));
-          break;
+      const uint64_t id = IdOf(operation);
+      if (operation.kind != WriteSet::Operation::Kind::kPut) {
+        removals_.push_back(&operation);
+        removed_ids_.insert(id);
+        continue;
+      }
+      if (removed_ids_.contains(id)) RemoveFromBatch();  // The later one counts.
+      put_nothing_fails(
+          batch_.Put(database_->family(operation.family), operation.key,
+                     operation.octets != nullptr ? *operation.octets : operation.value));
+      if (operation.family == Family::kMessage || operation.family == Family::kBody) {
+        next_id = std::max(next_id, id + 1);
       }
     }
   }
+  RemoveFromBatch();
   if (next_id != next_id_.load(std::memory_order_relaxed)) {
     put_nothing_fails(
         batch_.Put(database_->queue_family(), AsSlice(kNextIdKey), EncodeKey(QueueId{next_id})));

@@ -12,6 +12,7 @@
 #include "rocksdb/env.h"
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/options.h"
+#include "rocksdb/slice_transform.h"
 #include "rocksdb/table.h"
 
 namespace mailrace::queue {
@@ -82,6 +83,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksdbStoreOpti
 
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   families.emplace_back(rocksdb::kDefaultColumnFamilyName, family);
+  // Ids rise, and what is removed was written not long ago: an insertion that starts where
+  // the last one was, not at the top of the list, needs a third of the comparisons.
+  family.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
   for (const char* name : kFamilyNames) families.emplace_back(name, family);
   // Only retry records are often looked for and not there.
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));

@@ -12,7 +12,9 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "queue/rocksdb_store.h"
 #include "queue/rocksdb_store_database.h"
 #include "queue/rocksdb_store_directory.h"
@@ -50,6 +52,7 @@ class RocksdbStore final : public Store {
   absl::Status FindHighestId();
   // The count of records that the batch brings the database to; 0: there is nothing in it.
   uint64_t FillBatch(std::span<const WriteSet* const> group);
+  void RemoveFromBatch();  // What removals_ holds, which is then empty.
   absl::Status Refused(const rocksdb::Status& status);
   void KeepMarker();
   absl::Status SaveMarker();
@@ -65,7 +68,12 @@ class RocksdbStore final : public Store {
 
   bool recovery_abandoned_ = false;  // Of the thread that recovers.
   std::string accepted_loss_;        // Set before Start().
-  rocksdb::WriteBatch batch_;        // Of the thread that commits; kept for its memory.
+
+  // Of the thread that commits; kept for their memory. The removals of the group so far
+  // that are not in the batch yet, and their ids.
+  rocksdb::WriteBatch batch_;
+  std::vector<const WriteSet::Operation*> removals_;
+  absl::flat_hash_set<uint64_t> removed_ids_;
 
   // Written by the thread that commits, read by any.
   std::atomic<bool> dead_{false};

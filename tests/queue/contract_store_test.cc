@@ -65,6 +65,22 @@ TEST_P(StoreContractTest, SeveralSetsBecomeDurableTogether) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAre(1, 2));
 }
 
+TEST_P(StoreContractTest, OfOneGroupTheLaterSetCounts) {
+  Commit(Accepted(5));
+  WriteSet removal;
+  removal.RemoveMessage(QueueId{5}, 1, {}, false);
+  const WriteSet again = Accepted(5);
+  const WriteSet other = Accepted(6);
+  WriteSet last;
+  last.RemoveMessage(QueueId{6}, 1, {}, false);
+  const WriteSet* const group[] = {&removal, &other, &again, &last};
+  ASSERT_TRUE(store_->Commit(group).ok());
+  Restart();
+  EXPECT_THAT(FoundIds(store_.get()), ElementsAre(5));
+  EXPECT_TRUE(store_->ReadChunk(QueueId{5}, 0).ok());
+  EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{6}, 0).status()));
+}
+
 TEST_P(StoreContractTest, AScanGoesThroughTheQueueInSlices) {
   for (const uint64_t id : {300u, 2u, 256u, 255u, 7u}) Commit(Accepted(id));
   WriteSet outcome;
