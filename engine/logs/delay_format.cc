@@ -46,7 +46,7 @@ std::string FormatDelay(absl::Duration delay, int digits_max) {
     ++seconds;
     micros -= kMillion;
   }
-  std::string text = fmt::format("{}", seconds);
+  std::string text = fmt::format_int(seconds).str();
   if (micros < resolution) return text;
   text += '.';
   for (int64_t unit = kMillion / 10; micros >= resolution && unit > 0; unit /= 10) {
@@ -79,10 +79,13 @@ Delays ComputeDelays(const DeliveryStamps& stamps) {
 }
 
 std::string FormatDelays(const Delays& delays, int digits_max) {
-  return fmt::format("{}/{}/{}/{}", FormatDelay(delays.before_active, digits_max),
-                     FormatDelay(delays.in_active_queue, digits_max),
-                     FormatDelay(delays.connection, digits_max),
-                     FormatDelay(delays.transmission, digits_max));
+  std::string text = FormatDelay(delays.before_active, digits_max);
+  for (const absl::Duration delay :
+       {delays.in_active_queue, delays.connection, delays.transmission}) {
+    text += '/';
+    text += FormatDelay(delay, digits_max);
+  }
+  return text;
 }
 
 }  // namespace mailrace::logs

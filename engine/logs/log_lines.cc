@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "base/text.h"
 
@@ -43,6 +44,47 @@ int64_t WholeSeconds(const DeliveryStamps& stamps) {
                            0);
 }
 
+// A message has half a dozen lines, and a format string would be read for each of them.
+void Append(std::initializer_list<std::string_view> parts, std::string* line) {
+  size_t octets = line->size();
+  for (const std::string_view part : parts) octets += part.size();
+  line->reserve(octets);
+  for (const std::string_view part : parts) line->append(part);
+}
+
+std::string Join(std::initializer_list<std::string_view> parts) {
+  std::string line;
+  Append(parts, &line);
+  return line;
+}
+
+// What OneLine() makes of a text, which mostly is that text.
+class Shown {
+ public:
+  explicit Shown(std::string_view text) : view_(Trim(text)) {
+    if (PlainOctets(view_) == view_.size()) return;
+    changed_ = OneLine(text);
+    view_ = changed_;
+  }
+  Shown(const Shown&) = delete;
+  Shown& operator=(const Shown&) = delete;
+  operator std::string_view() const { return view_; }
+
+ private:
+  std::string changed_;
+  std::string_view view_;
+};
+
+// In decimal.
+class Number {
+ public:
+  explicit Number(uint64_t value) : digits_(value) {}
+  operator std::string_view() const { return {digits_.data(), digits_.size()}; }
+
+ private:
+  fmt::format_int digits_;
+};
+
 }  // namespace
 
 std::string OneLine(std::string_view text) {
@@ -59,12 +101,12 @@ std::string OneLine(std::string_view text) {
 
 std::string PeerName(const Peer& peer) {
   if (peer.none()) return "none";
-  return fmt::format("{}[{}]", OneLine(peer.host), peer.ip);
+  return Join({Shown(peer.host), "[", peer.ip, "]"});
 }
 
 std::string PeerNamePort(const Peer& peer) {
   if (peer.none() || peer.port == 0) return PeerName(peer);
-  return fmt::format("{}:{}", PeerName(peer), peer.port);
+  return Join({PeerName(peer), ":", Number(peer.port)});
 }
 
 std::string TlsFeatureText(const TlsFeature& feature) {
@@ -83,24 +125,28 @@ std::string TlsFeatureText(const TlsFeature& feature) {
 }
 
 std::string FormatDelivery(const DeliveryLine& line, LogStyle style, int delay_digits_max) {
-  std::string out = fmt::format("{}: to=<{}>", line.queue_id, OneLine(line.recipient));
-  auto append = std::back_inserter(out);
+  constexpr size_t kUsualOctets = 256;
+  std::string out;
+  out.reserve(kUsualOctets);
+  Append({line.queue_id, ": to=<", Shown(line.recipient), ">"}, &out);
   if (!line.original_recipient.empty() &&
       !EqualsIgnoreCase(line.original_recipient, line.recipient)) {
-    fmt::format_to(append, ", orig_to=<{}>", OneLine(line.original_recipient));
+    Append({", orig_to=<", Shown(line.original_recipient), ">"}, &out);
   }
   if (style == LogStyle::kPostfix22) {
-    fmt::format_to(append, ", relay={}, delay={}", PeerName(line.relay), WholeSeconds(line.stamps));
+    const auto seconds = static_cast<uint64_t>(WholeSeconds(line.stamps));
+    Append({", relay=", PeerName(line.relay), ", delay=", Number(seconds)}, &out);
   } else {
     const Delays delays = ComputeDelays(line.stamps);
-    fmt::format_to(append, ", relay={}", PeerNamePort(line.relay));
-    if (line.connection_uses > 1) fmt::format_to(append, ", conn_use={}", line.connection_uses);
-    fmt::format_to(append, ", delay={}, delays={}", FormatDelay(delays.total, delay_digits_max),
-                   FormatDelays(delays, delay_digits_max));
-    if (!line.tls_features.empty()) fmt::format_to(append, ", tls={}", line.tls_features);
-    fmt::format_to(append, ", dsn={}", line.dsn.ToString());
+    Append({", relay=", PeerNamePort(line.relay)}, &out);
+    if (line.connection_uses > 1) Append({", conn_use=", Number(line.connection_uses)}, &out);
+    Append({", delay=", FormatDelay(delays.total, delay_digits_max),
+            ", delays=", FormatDelays(delays, delay_digits_max)},
+           &out);
+    if (!line.tls_features.empty()) Append({", tls=", line.tls_features}, &out);
+    Append({", dsn=", line.dsn.ToString()}, &out);
   }
-  fmt::format_to(append, ", status={} ({})", StatusWord(line.status), OneLine(line.text));
+  Append({", status=", StatusWord(line.status), " (", Shown(line.text), ")"}, &out);
   return out;
 }
 
@@ -130,7 +176,7 @@ std::string SuspendedText(std::string_view reason) {
 }
 
 std::string ClientLine(std::string_view queue_id, const Peer& client) {
-  return fmt::format("{}: client={}", queue_id, PeerName(client));
+  return Join({queue_id, ": client=", PeerName(client)});
 }
 
 std::string AuthenticatedClientLine(std::string_view queue_id, const Peer& client,
@@ -144,14 +190,13 @@ std::string PickupLine(std::string_view queue_id, uint32_t uid, std::string_view
 }
 
 std::string MessageIdLine(std::string_view queue_id, std::string_view message_id) {
-  return fmt::format("{}: message-id={}", queue_id,
-                     message_id.empty() ? "<>" : OneLine(message_id));
+  return Join({queue_id, ": message-id=", Shown(message_id.empty() ? "<>" : message_id)});
 }
 
 std::string ActiveLine(std::string_view queue_id, std::string_view sender, uint64_t octets,
                        uint64_t recipients) {
-  return fmt::format("{}: from=<{}>, size={}, nrcpt={} (queue active)", queue_id, OneLine(sender),
-                     octets, recipients);
+  return Join({queue_id, ": from=<", Shown(sender), ">, size=", Number(octets),
+               ", nrcpt=", Number(recipients), " (queue active)"});
 }
 
 std::string ExpiredLine(std::string_view queue_id, std::string_view sender) {
@@ -164,7 +209,7 @@ std::string ForceExpiredLine(std::string_view queue_id, std::string_view sender)
                      OneLine(sender));
 }
 
-std::string RemovedLine(std::string_view queue_id) { return fmt::format("{}: removed", queue_id); }
+std::string RemovedLine(std::string_view queue_id) { return Join({queue_id, ": removed"}); }
 
 std::string StartTlsOfferedLine(std::string_view host) {
   return fmt::format("Host offered STARTTLS: [{}]", OneLine(host));
