@@ -86,6 +86,15 @@ class Run(EndToEndTest):
         self.assertEqual([path.name for path in self.directory.iterdir()], ["data.json"])
         self.check_plots(data)
 
+    def test_the_largest_message_and_the_most_recipients_are_taken(self):
+        done = subprocess.run(
+            [sys.executable, "-B", str(LOAD / "run"), "sizes", "recipients", "--runs", "1",
+             "--messages", "2", "--bin", str(BIN), "--directory", str(self.directory)],
+            check=False, capture_output=True, text=True, timeout=8 * DEADLINE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("size 10485760", done.stdout)
+        self.assertIn("recipients 50", done.stdout)
+
     def check(self, figures):
         for name in ("relayed, messages/s", "CPU, us/message", "resident, most, MiB",
                      "written by the process / accepted", "changes a sync, mean",
