@@ -190,7 +190,7 @@ ParameterGroup SmtpTimeParameters() {
               "Let the next message's envelope travel behind the end of the one before, where the "
               "relay offers PIPELINING: a round trip less for each message.",
               "no for a relay that loses its place; most such are found out by themselves."),
-          Integer("smtp_bdat_window", "16", 0, 1000, MAILRACE_FIELD(smtp.smtp_bdat_window),
+          Integer("smtp_bdat_window", "32", 0, 1000, MAILRACE_FIELD(smtp.smtp_bdat_window),
                   "Where the relay offers CHUNKING and several messages wait: how many at most may "
                   "be under way by BDAT on one connection, their ends unanswered. How many are, "
                   "is found out: as many as fit into a round trip. 0: never BDAT, as Postfix.",

@@ -46,7 +46,7 @@ struct SmtpOptions {
   absl::Duration smtp_connection_reuse_time_limit;
   int64_t smtp_connection_reuse_count_limit = 0;
   bool smtp_cross_message_pipelining = true;
-  int64_t smtp_bdat_window = 16;
+  int64_t smtp_bdat_window = 32;
   absl::Duration smtp_tolerance_time;
   bool smtp_skip_5xx_greeting = true;
   bool smtp_always_send_ehlo = true;

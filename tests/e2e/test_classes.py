@@ -82,7 +82,7 @@ class ClassTest(EndToEndTest):
         self.engine.program.process.send_signal(signal.SIGHUP)
         self.engine.wait_until_empty()
         # At most so many were taken before all of the queue was back in memory.
-        self.assertLessEqual(self.ids().index("reset"), 16 + 3)
+        self.assertLessEqual(self.ids().index("reset"), 32 + 3)
         self.assertEqual(len(set(self.ids())), CAMPAIGN + 1)
 
     def test_by_sender_and_by_domain(self):

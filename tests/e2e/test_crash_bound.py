@@ -110,8 +110,8 @@ class CrashBoundTest(EndToEndTest):
         engine.start()
         wait_until("the start says so", lambda: bounds(engine)[-1:] == [(4, in_doubt)])
         engine.wait_for_log("list of possible duplicates: the machine was started anew")
-        engine.wait_for_log(r"beyond this list at most 1600 recipients for each next-hop \(2 "
-                            r"sessions x 16 transactions x 50 recipients\)")
+        engine.wait_for_log(r"beyond this list at most 3200 recipients for each next-hop \(2 "
+                            r"sessions x 32 transactions x 50 recipients\)")
         engine.wait_until_empty()
 
     def test_under_load_no_duplicate_is_unannounced(self):

@@ -28,7 +28,10 @@ void StreamWindow::Answered(size_t under_way, MonoTime said, MonoTime now) {
   const double share = took > absl::ZeroDuration() ? absl::FDivDuration(alone_, took) : 1.0;
   const double line = static_cast<double>(under_way) * (1.0 - share);
   shortest_line_ = round_ == 0 ? line : std::min(shortest_line_, line);
-  if (++round_ >= window_) RoundOver(now);
+  ++round_;
+  // One that stood in no line says it of the whole round, which would cost a round trip more.
+  const bool opens = doubling_ && shortest_line_ < kLineShort;
+  if (opens || round_ >= window_) RoundOver(now);
 }
 
 void StreamWindow::RoundOver(MonoTime now) {

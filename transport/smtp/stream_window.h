@@ -5,7 +5,7 @@
 // messages that are under way, one is answered after the same time if the way is the limit;
 // if the server is, they stand in line there: n (1 - alone / now) of them, which gains nothing
 // and makes whatever comes behind wait (TCP Vegas reckons so). The window opens while nobody
-// stands in line, twice as far each time until somebody does, and closes by what is more than
+// stands in line, twice as far each round trip until somebody does, and closes by what is more than
 // one. What a message alone takes is measured again now and then, with nothing else under way,
 // since routes and servers change.
 //

@@ -33,7 +33,7 @@ namespace mailrace::transport::smtp {
 struct ToleranceOptions {
   // Messages whose end may be unanswered at a time on one session, at most: smtp_bdat_window.
   // 0: DATA.
-  size_t window_max = 16;
+  size_t window_max = 32;
   // [end of message n][MAIL n+1] in one group: smtp_cross_message_pipelining.
   bool cross_message = true;
   // For how long a server that lost its place is spoken to with care: smtp_tolerance_time.

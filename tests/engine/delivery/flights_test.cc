@@ -218,7 +218,7 @@ TEST(PossibleDuplicatesTest, AListThatMayBeOldSaysWhatBoundsIt) {
   ASSERT_THAT(found.doubt, SizeIs(2));
   EXPECT_THAT(found.doubt[0], HasSubstr("started anew"));
   EXPECT_THAT(found.doubt[1],
-              HasSubstr("at most 8000 recipients for each next-hop (10 sessions x 16 "
+              HasSubstr("at most 16000 recipients for each next-hop (10 sessions x 32 "
                         "transactions x 50 recipients)"));
   settings.tolerance.window_max = 0;
   EXPECT_THAT(FindPossibleDuplicates(earlier, &store, settings).doubt[1],

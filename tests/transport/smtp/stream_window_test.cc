@@ -82,6 +82,15 @@ TEST(StreamWindow, OpensToItsLimitForAServerThatIsFarAway) {
   EXPECT_GT(world.Answer(1000), 15 / 0.080);
 }
 
+// 20 messages a round trip are asked of the first seconds too.
+TEST(StreamWindow, DoublesWithEachRoundTrip) {
+  World world = At(absl::Milliseconds(80), absl::Microseconds(100), 1, 32);
+  // One for the message alone, then 2, 4, 8 and 16; and what the messages themselves take.
+  world.AnswerFor(absl::Milliseconds(5 * 80 + 10));
+  EXPECT_EQ(world.window(), 32u);
+  EXPECT_GT(world.Answer(1000), 31 / 0.085);
+}
+
 TEST(StreamWindow, OpensAsFarAsARoundTripHasRoom) {
   World world = At(absl::Milliseconds(10), absl::Milliseconds(1), 1, 1000);
   world.Answer(1000);
