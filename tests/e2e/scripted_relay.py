@@ -6,6 +6,8 @@ import re
 import socketserver
 import threading
 
+from wire_audit import WireAudit
+
 EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "DSN",
               "ENHANCEDSTATUSCODES")
 
@@ -31,12 +33,15 @@ class _Session(socketserver.StreamRequestHandler):
             line = self.rfile.readline(65536)
             if not line:
                 return
+            relay.audit.command(line)
             verb = line[:4].upper().decode("ascii", "replace")
             argument = line[5:].decode("utf-8").strip()
             notice = (argument.upper().startswith("FROM:<>") if verb == "MAIL"
                       else mail is not None and mail[0] == "")
             answer = relay.answer(verb, argument, notice)
-            if verb == "EHLO":
+            if verb == "EHLO" and answer:
+                self.say(answer)
+            elif verb == "EHLO":
                 words = ("relay.example.net", *relay.extensions)
                 self.say("".join(f"250{'-' if i + 1 < len(words) else ' '}{word}\r\n"
                                  for i, word in enumerate(words)).encode())
@@ -59,6 +64,7 @@ class _Session(socketserver.StreamRequestHandler):
                 content = self.read_content()
                 if content is None:
                     return
+                relay.audit.content(content)
                 answer = relay.answer("DOT", "", mail[0] == "")
                 if not answer:
                     relay.keep(Taken(*mail, recipients, content))
@@ -97,6 +103,7 @@ class ScriptedRelay:
         self.extensions = extensions
         self._taken = []
         self._lock = threading.Lock()
+        self.audit = WireAudit()
         self._server = _Server(("127.0.0.1", 0), _Session)
         self._server.relay = self
         self.port = self._server.server_address[1]
@@ -123,3 +130,4 @@ class ScriptedRelay:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self.audit.raise_problems()

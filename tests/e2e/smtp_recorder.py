@@ -9,6 +9,8 @@ import socketserver
 import sys
 import threading
 
+from wire_audit import WireAudit
+
 EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "DSN",
               "ENHANCEDSTATUSCODES")
 
@@ -41,6 +43,7 @@ class _Session(socketserver.StreamRequestHandler):
             line = self.rfile.readline(65536)
             if not line:
                 return
+            recorder.audit.command(line)
             verb = line[:4].upper()
             if verb == b"EHLO":
                 for extension in EXTENSIONS:
@@ -61,6 +64,7 @@ class _Session(socketserver.StreamRequestHandler):
                 content = self.read_content()
                 if content is None:
                     return
+                recorder.audit.content(content)
                 message = RecordedMessage(reverse_path, parameters, recipients, content, session)
                 recorder.keep(message)
                 recorder.replies.wait()
@@ -115,6 +119,7 @@ class SmtpRecorder:
         # Cleared: the message is taken, and its reply waits.
         self.replies = threading.Event()
         self.replies.set()
+        self.audit = WireAudit()
         self._server = _Server(("127.0.0.1", 0), _Session)
         self._server.recorder = self
         self.port = self._server.server_address[1]
@@ -150,3 +155,4 @@ class SmtpRecorder:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self.audit.raise_problems()

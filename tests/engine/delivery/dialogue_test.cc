@@ -7,6 +7,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -14,6 +15,7 @@
 #include "tests/engine/delivery/delivery_fixture.h"
 #include "tests/sim/world/tls_policy.h"
 #include "tests/transport/smtp/dialogue_script.h"
+#include "tests/transport/smtp/wire_audit.h"
 
 namespace mailrace::engine {
 namespace {
@@ -22,6 +24,7 @@ using transport::Stream;
 using transport::smtp::ParseScript;
 using transport::smtp::Script;
 using transport::smtp::ScriptEvent;
+using transport::smtp::WireAudit;
 
 constexpr const char* kDirectory = MAILRACE_SOURCE_DIR "/tests/engine/delivery/dialogue";
 
@@ -85,6 +88,7 @@ class DialogueTest : public DeliveryFixture, public testing::WithParamInterface<
     EXPECT_EQ(events_played_, script_file_.events.size()) << "the dialogue ended early";
     EXPECT_EQ(received_, expected_);
     ExpectNoSecretInClear();
+    EXPECT_THAT(audit_.problems(), testing::IsEmpty());
     if (stream_ != nullptr) stream_->Cancel();
     listener_->Cancel();
     host_->RunFor(absl::Seconds(1));
@@ -98,6 +102,7 @@ class DialogueTest : public DeliveryFixture, public testing::WithParamInterface<
       Stream stream(self->host_->network().Adopt(*peer));
       self->stream_ = &stream;
       self->in_tls_ = false;
+      self->BeginAudit();
       bool open = true;
       while (open && self->events_played_ < events.size()) {
         open = co_await self->PlayOne(&stream, events[self->events_played_]);
@@ -126,6 +131,7 @@ class DialogueTest : public DeliveryFixture, public testing::WithParamInterface<
         break;
       case ScriptEvent::Kind::kServerOctets: {
         stream->output().Append(event.octets);
+        audit_.Server(event.octets);
         const absl::Status sent = co_await stream->Flush(MonoTime::Infinite());
         co_return sent.ok();
       }
@@ -133,6 +139,7 @@ class DialogueTest : public DeliveryFixture, public testing::WithParamInterface<
         const absl::Status shaken = co_await stream->StartTls(
             *transport::tls::Engine::Server(sim::RelayTlsContext()), MonoTime::Infinite());
         in_tls_ = shaken.ok();
+        if (in_tls_) audit_.Shaken();
         co_return true;
       }
       case ScriptEvent::Kind::kStall:
@@ -143,8 +150,17 @@ class DialogueTest : public DeliveryFixture, public testing::WithParamInterface<
     co_return true;
   }
 
+  // Each connection is a dialogue of its own; what was wrong stays.
+  void BeginAudit() {
+    std::vector<std::string> secrets;
+    if (!script_file_.password.empty()) secrets.push_back(script_file_.password);
+    WireAudit before = std::exchange(audit_, WireAudit(secrets));
+    EXPECT_THAT(before.problems(), testing::IsEmpty());
+  }
+
   void Take(Stream* stream) {
     received_ += stream->input().view();
+    audit_.Client(stream->input().view());
     if (!in_tls_) in_clear_ += stream->input().view();
     stream->input().Clear();
   }
@@ -167,6 +183,7 @@ class DialogueTest : public DeliveryFixture, public testing::WithParamInterface<
   bool in_tls_ = false;
   size_t events_played_ = 0;
   std::string received_, expected_, in_clear_;
+  WireAudit audit_;
 };
 
 TEST_P(DialogueTest, EndsAsTheFileSays) {

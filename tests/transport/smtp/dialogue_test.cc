@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "transport/smtp/client_session.h"
+#include "wire_audit.h"
 
 namespace mailrace::transport::smtp {
 namespace {
@@ -135,7 +136,7 @@ class Dialogue {
     EXPECT_EQ(scope.running(), 0u) << "somebody still waits";
     EXPECT_EQ(received_, expected_);
     EXPECT_TRUE(source_.all_given_back());
-    ExpectOnlyWholeLines();
+    EXPECT_THAT(audit_.problems(), testing::IsEmpty());
   }
   const std::vector<std::string>& results() const { return results_; }
 
@@ -157,14 +158,10 @@ class Dialogue {
     messages_.push_back(std::move(message));
   }
 
-  // What no script needs to say: each line on the wire is ended by CRLF.
-  void ExpectOnlyWholeLines() const {
-    for (size_t i = 0; i < received_.size(); ++i) {
-      const bool bare_cr =
-          received_[i] == '\r' && (i + 1 == received_.size() || received_[i + 1] != '\n');
-      const bool bare_lf = received_[i] == '\n' && (i == 0 || received_[i - 1] != '\r');
-      EXPECT_FALSE(bare_cr || bare_lf) << "at octet " << i;
-    }
+  void Receive(Buffer* from) {
+    received_ += from->view();
+    audit_.Client(from->view());
+    from->Clear();
   }
 
   static Task<void> Client(Dialogue* self) {
@@ -236,12 +233,12 @@ class Dialogue {
             const absl::StatusOr<size_t> n =
                 co_await self->pair_.server.connection->Read(&buffer, MonoTime::Infinite());
             if (!n.ok() || *n == 0) break;
-            self->received_ += buffer.view();
-            buffer.Clear();
+            self->Receive(&buffer);
           }
           break;
         }
         case ScriptEvent::Kind::kServerOctets: {
+          self->audit_.Server(event.octets);
           const absl::Status ignored =
               co_await self->pair_.server.connection->Write(event.octets, MonoTime::Infinite());
           if (!ignored.ok()) ADD_FAILURE() << "the client is gone before: " << event.octets;
@@ -275,8 +272,7 @@ class Dialogue {
       const absl::StatusOr<size_t> n =
           co_await self->pair_.server.connection->Read(&buffer, MonoTime::Infinite());
       if (!n.ok() || *n == 0) co_return;
-      self->received_ += buffer.view();
-      buffer.Clear();
+      self->Receive(&buffer);
     }
   }
 
@@ -289,6 +285,7 @@ class Dialogue {
   FakeSource source_;
   std::string received_;
   std::string expected_;
+  WireAudit audit_{{"tanstaaftanstaaf"}};
   std::vector<std::string> results_;
 };
 
