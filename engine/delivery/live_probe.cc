@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "engine/delivery/server_login.h"
+#include "engine/delivery/session_hello.h"
 #include "engine/delivery/session_security.h"
 #include "engine/delivery/target_finder.h"
 #include "engine/logs/log_lines.h"
@@ -76,6 +77,7 @@ class ServerProbe {
   ServerTls tls_;
   Login login_;
   DestinationKey key_;
+  bool by_helo_ = false;  // The server was not asked what it offers.
   std::unique_ptr<ClientSession> session_;
 };
 
@@ -135,9 +137,17 @@ Task<bool> ServerProbe::Connect() {
 Task<bool> ServerProbe::Greet() {
   std::optional<Failure> failure = co_await session_->ReadGreeting();
   if (failure) co_return Bad(Kind::kGreeting, *failure);
-  failure = co_await session_->Ehlo();
-  if (failure) co_return Bad(Kind::kEhlo, *failure);
-  Good(Kind::kEhlo, Printable(session_->server_name(), 255));
+  HelloNeeds needs;
+  needs.starttls = tls_.level >= TlsLevel::kEncrypt && !tls_.wrapper_mode;
+  needs.login = login_.credentials.has_value();
+  const Hello hello = co_await SayHello(settings_.get(), session_.get(), needs);
+  if (hello.failure) co_return Bad(Kind::kEhlo, *hello.failure);
+  std::string name = Printable(session_->server_name(), 255);
+  if (!hello.helo_because.empty()) {
+    by_helo_ = true;
+    name += fmt::format(", by HELO, which offers nothing: {}", hello.helo_because);
+  }
+  Good(Kind::kEhlo, std::move(name));
   co_return true;
 }
 
@@ -186,8 +196,9 @@ Task<bool> ServerProbe::Secure() {
     co_return true;
   }
   if (!offered) {
-    co_return Bad(Kind::kStartTls, fmt::format("TLS is required, but was not offered by host {}",
-                                               logs::PeerName(peer_)));
+    co_return Bad(
+        by_helo_ ? Kind::kHelo : Kind::kStartTls,
+        fmt::format("TLS is required, but was not offered by host {}", logs::PeerName(peer_)));
   }
   const StartTlsOutcome outcome =
       co_await StartTlsByCommand(context_, settings_, session_.get(), tls_, key_, peer_);
@@ -223,8 +234,8 @@ Task<bool> ServerProbe::LogIn() {
     co_return Bad(asked ? Kind::kAuth : Kind::kMechanism, std::move(text));
   }
   if (!server_can.auth_offered) {
-    Skip(Kind::kAuth,
-         fmt::format("{} announces no AUTH: mail goes without a login", logs::PeerName(peer_)));
+    Skip(Kind::kAuth, fmt::format("{} {}: mail goes without a login", logs::PeerName(peer_),
+                                  by_helo_ ? "was not asked for AUTH" : "announces no AUTH"));
     co_return true;
   }
   Good(Kind::kAuth, fmt::format("as {}", Printable(login_.credentials->user, 100)));
@@ -261,6 +272,7 @@ std::string_view ProbeStepName(ProbeStepKind kind) {
       return "greeting";
     case Kind::kEhlo:
       return "EHLO";
+    case Kind::kHelo:
     case Kind::kStartTls:
       return "STARTTLS";
     case Kind::kChain:

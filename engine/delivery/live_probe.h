@@ -20,6 +20,7 @@ enum class ProbeStepKind {
   kConnect,
   kGreeting,
   kEhlo,
+  kHelo,  // STARTTLS was not asked for, as only HELO was said.
   kStartTls,
   kChain,
   kName,

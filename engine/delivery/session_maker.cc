@@ -7,6 +7,7 @@
 #include "engine/config/relayhost.h"
 #include "engine/delivery/dead_addresses.h"
 #include "engine/delivery/server_login.h"
+#include "engine/delivery/session_hello.h"
 #include "engine/delivery/session_security.h"
 #include "engine/delivery/target_finder.h"
 #include "engine/logs/log_lines.h"
@@ -22,9 +23,6 @@ using transport::smtp::Failure;
 using transport::smtp::Step;
 
 namespace {
-
-// 421 and 521 (RFC 7504) end the session.
-bool IsGoodbye(int code) { return code == 421 || code == 521; }
 
 // One try at one address. Gives up what it holds when it fails.
 class SessionTry {
@@ -59,7 +57,7 @@ class SessionTry {
  private:
   Task<bool> Dial();
   Task<bool> Greet();
-  Task<bool> SayHello(bool encrypted);
+  Task<bool> Greeted(bool encrypted);
   Task<bool> Secure(bool allow_tls);
   Task<bool> LogIn();
   void Fail(const Failure& failure) {
@@ -197,32 +195,23 @@ Task<bool> SessionTry::Greet() {
     co_return false;
   }
   context_->dead_addresses->Answered(address_);
-  const bool hello = co_await SayHello(/*encrypted=*/false);
+  const bool hello = co_await Greeted(/*encrypted=*/false);
   co_return hello;
 }
 
-// EHLO; HELO to who was not greeted as ESMTP, or does not know EHLO. Who is to have
-// credentials has to know it: mail that is not logged in may be refused for good.
-Task<bool> SessionTry::SayHello(bool encrypted) {
-  const bool esmtp = encrypted || (!settings_->never_send_ehlo &&
-                                   (settings_->always_send_ehlo || session->greeted_with_esmtp()));
-  std::optional<Failure> failure;
-  if (esmtp) {
-    failure = co_await session->Ehlo();
-  }
-  const bool refused =
-      failure && failure->kind == Failure::Kind::kReply && !IsGoodbye(failure->reply->code);
-  if (refused && !encrypted && tls_.level >= TlsLevel::kEncrypt && !tls_.wrapper_mode) {
+Task<bool> SessionTry::Greeted(bool encrypted) {
+  HelloNeeds needs;
+  needs.encrypted = encrypted;
+  needs.starttls = tls_.level >= TlsLevel::kEncrypt && !tls_.wrapper_mode;
+  needs.login = credentials_.has_value();
+  const Hello hello = co_await SayHello(settings_.get(), session.get(), needs);
+  if (hello.starttls_unknown) {
     co_await session->Quit();
     NotOffered();
     co_return false;
   }
-  const bool need_esmtp = encrypted || credentials_.has_value();
-  if (!esmtp || (refused && !need_esmtp)) {
-    failure = co_await session->Helo();
-  }
-  if (failure) {
-    Fail(*failure);
+  if (hello.failure) {
+    Fail(*hello.failure);
     co_return false;
   }
   co_return true;
@@ -262,7 +251,7 @@ Task<bool> SessionTry::Secure(bool allow_tls) {
       co_return false;
   }
   // What was said in clear is forgotten (RFC 3207 4.2).
-  const bool hello = co_await SayHello(/*encrypted=*/true);
+  const bool hello = co_await Greeted(/*encrypted=*/true);
   co_return hello;
 }
 

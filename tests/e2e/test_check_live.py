@@ -6,6 +6,7 @@ import unittest
 
 from harness import BIN, EndToEndTest, Mailrace
 from postfix import PostfixRelay
+from scripted_relay import ScriptedRelay
 from smtp_recorder import SmtpRecorder
 
 
@@ -38,14 +39,14 @@ class CheckLiveTest(EndToEndTest):
                     {"saslpw": f"# provider\n[localhost]:{relay.port} "
                                f"{relay.USER}:{password or relay.PASSWORD}\n"})
 
-    def over_tls(self, relay, ca=None):
+    def over_tls(self, relay, ca=None, more=()):
         self.set_up([f"relayhost = [localhost]:{relay.port}",
                      "smtp_sasl_auth_enable = yes",
                      f"smtp_sasl_password_maps = hash:{self.config}/saslpw",
                      "smtp_sasl_security_options =",
                      "smtp_use_tls = yes",
                      f"smtp_tls_CAfile = {ca or self.ca.file}",
-                     f"smtp_tls_per_site = hash:{self.config}/tls_sites"],
+                     f"smtp_tls_per_site = hash:{self.config}/tls_sites", *more],
                     {"saslpw": f"localhost {relay.USER}:{relay.PASSWORD}\n",
                      "tls_sites": "internal-mailserver.mydomain.com NONE\nlocalhost MUST\n"})
 
@@ -116,6 +117,35 @@ class CheckLiveTest(EndToEndTest):
         self.assert_bad(result, "STARTTLS", "TLS is required, but was not offered",
                         self.main_cf("relayhost"))
         self.assert_bad(result, "STARTTLS", "", re.escape(f"{self.config}/tls_sites:2: demands"))
+
+    def test_helo_by_our_own_wish(self):
+        relay = self.relay()
+        self.clear_text(relay, options="smtp_sasl_security_options =\nsmtp_never_send_ehlo = yes")
+        self.assert_good(self.live(), r"EHLO +ok +relay\.example\.net, by HELO, which offers "
+                         "nothing: smtp_never_send_ehlo = yes",
+                         "AUTH +- +.*was not asked for AUTH: mail goes without a login", "good")
+        self.assertRegex(relay.log, r"disconnect from .* helo=1 quit=1")
+
+    def test_helo_where_tls_is_demanded(self):
+        relay = self.relay(["DNS:localhost"], require_tls=True)
+        self.over_tls(relay, more=["smtp_never_send_ehlo = yes"])
+        self.assert_bad(self.live(), "STARTTLS", "TLS is required, but was not offered",
+                        self.main_cf("smtp_never_send_ehlo"))
+
+    def test_helo_to_who_does_not_greet_as_esmtp(self):
+        relay = self.relay(settings="smtpd_banner = relay.example.net mail\n")
+        self.clear_text(relay,
+                        options="smtp_sasl_security_options =\nsmtp_always_send_ehlo = no")
+        self.assert_good(self.live(), "EHLO +ok .*by HELO.*: smtp_always_send_ehlo = no", "good")
+
+    def test_helo_to_who_knows_no_ehlo(self):
+        relay = ScriptedRelay(lambda verb, _: b"502 5.5.1 What?" if verb == "EHLO" else None)
+        self.addCleanup(relay.close)
+        self.set_up([f"relayhost = [127.0.0.1]:{relay.port}",
+                     "smtp_tls_security_level = may"], {})
+        self.assert_good(self.live("--recipient", "user@example.net"),
+                         "EHLO +ok .*by HELO.*: EHLO was refused", "STARTTLS +- +not offered",
+                         "RCPT +ok", "good")
 
     def test_a_missing_mechanism(self):
         relay = self.relay()

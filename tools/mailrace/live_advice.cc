@@ -66,6 +66,10 @@ std::vector<std::string> Advice(const Config& config, const ProbedRoute& route,
       return {fmt::format("{}: is this a mail server, and does it want {} to greet as {}?",
                           route.origin, At(config, "smtp_helo_name"),
                           config.options.smtp.smtp_helo_name)};
+    case Kind::kHelo:
+      return {fmt::format("{}, {}: EHLO must be said for a server to offer STARTTLS",
+                          At(config, "smtp_never_send_ehlo"), At(config, "smtp_always_send_ehlo")),
+              fmt::format("{}: demands TLS; NONE, or the level none, would send in clear", policy)};
     case Kind::kStartTls:
       return {fmt::format("{}: the port may be another: 587 has STARTTLS; 465 is TLS from the "
                           "start and wants {} = yes",
