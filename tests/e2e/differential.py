@@ -38,6 +38,9 @@ COMMON = {
     "smtp_starttls_timeout": "30s",
     "smtp_tls_security_level": "",
 }
+# Tables that are not the client's own: in Postfix they are all rows'.
+ROUTES = ("transport_maps", "sender_dependent_relayhost_maps",
+          "sender_dependent_default_transport_maps")
 LEVEL = re.compile(r"(Anonymous|Untrusted|Trusted|Verified) TLS connection")
 
 
@@ -54,19 +57,41 @@ class Row:
     @property
     def sender(self):
         """Nobody, so that no bounce follows; somebody where that decides."""
+        if "@sender" in self.settings:
+            return f"app@s{self.number}.example"
         return "app@sender.example" if "sender" in self.settings else ""
+
+    @property
+    def relayhost(self):
+        return "" if self.nexthop == "-" else self.nexthop
 
     @property
     def domain(self):
         return f"r{self.number}.test"
 
-    def parameters(self, places):
-        """Names and values of its own."""
+    def _settings(self, places, transport="smtp"):
         text = self.settings
-        for name, value in places.items():
+        own = {"transport": transport, "domain": self.domain, "sender": self.sender,
+               "sender_domain": self.sender.partition("@")[2]}
+        for name, value in {**places, **own}.items():
             text = text.replace(f"@{name}@", str(value))
         return dict(map(str.strip, setting.split("=", 1))
                     for setting in text.split(";") if setting.strip())
+
+    def parameters(self, places):
+        """Names and values of its own."""
+        settings = self._settings(places)
+        settings.pop("header", None)
+        return settings
+
+    def routes(self, places, transport):
+        """Of these its tables of routes, with this name for its transport."""
+        settings = self._settings(places, transport)
+        return {name: settings[name] for name in ROUTES if name in settings}
+
+    def content(self):
+        header = self._settings({}).get("header")
+        return (f"{header}\r\n" if header else "").encode() + b"Subject: x\r\n\r\nx\r\n"
 
 
 @dataclasses.dataclass
@@ -252,23 +277,36 @@ class Trial:
     def _run_postfix(self):
         rows = self.table.rows
         services, routes = [], []
+        tables = {name: [] for name in ROUTES}
         for row in rows:
             name = f"r{row.number}"
-            options = {**row.parameters(self.places), "syslog_name": f"postfix/{name}",
-                       "smtp_bind_address": self._client_address(100, row),
-                       "relayhost": row.nexthop}
+            for table, text in row.routes(self.places, name).items():
+                tables[table].append(text)
+            options = {key: value for key, value in row.parameters(self.places).items()
+                       if key not in ROUTES}
+            options.update(syslog_name=f"postfix/{name}", relayhost=row.relayhost,
+                           smtp_bind_address=self._client_address(100, row))
             if row.tries > 1:
                 options["minimal_backoff_time"] = "1s"
             lines = "".join(f"  -o {{ {key} = {value} }}\n" if value else f"  -o {key}=\n"
                             for key, value in options.items())
             services.append(f"{name} unix - - n - - smtp\n{lines}")
-            routes.append(f"{row.domain} {name}:{row.nexthop}\n")
+            if row.relayhost:
+                routes.append(f"{row.domain} {name}:{row.nexthop}\n")
+            elif "sender_dependent_relayhost_maps" in row.settings:
+                # Whoever it is relayed to, by the row's own client.
+                tables["sender_dependent_default_transport_maps"].append(
+                    f"inline:{{ {row.sender}={name}: }}")
         routes_file = write_file(self.directory / "routes", "".join(routes))
+        tables["transport_maps"].append(f"texthash:{routes_file}")
         postfix = PostfixClient(
             self.directory / "postfix", 25, services="".join(services),
             settings="".join(f"{name} = {value}\n" for name, value in self._common().items())
                      + "minimal_backoff_time = 300s\nmaximal_backoff_time = 300s\n"
-                     f"queue_run_delay = 300s\ntransport_maps = texthash:{routes_file}\n")
+                     # What a route makes of a recipient is not said at the door.
+                     "queue_run_delay = 300s\nsmtpd_reject_unlisted_recipient = no\n"
+                     + "".join(f"{name} = {' '.join(texts)}\n"
+                               for name, texts in tables.items()))
         postfix.start()
         try:
             self._submit(postfix.port, rows)
@@ -281,8 +319,7 @@ class Trial:
     def _submit(port, rows):
         with smtplib.SMTP("127.0.0.1", port, "client.example.com", DEADLINE) as client:
             for row in rows:
-                client.sendmail(row.sender, [f"user@{row.domain}"],
-                                b"Subject: x\r\n\r\nx\r\n")
+                client.sendmail(row.sender, [f"user@{row.domain}"], row.content())
 
     def _await_postfix(self, postfix, row, end):
         flushed = False
@@ -290,7 +327,8 @@ class Trial:
         def look():
             nonlocal flushed
             log = "\n".join(line for line in postfix.log.splitlines()
-                            if f"postfix/r{row.number}/" in line)
+                            if f"postfix/r{row.number}/" in line
+                            or f"to=<user@{row.domain}>" in line)
             outcome = self._outcome(row, self._client_address(100, row), log,
                                     LEVEL.findall(log))
             if outcome is None and not flushed and "status=deferred" in log:
@@ -311,15 +349,14 @@ class Trial:
         backoff = "1s" if row.tries > 1 else "300s"
         settings = "".join(f"{name} = {value}\n" for name, value in
                            {**self._common(), **row.parameters(self.places)}.items())
-        engine = Mailrace(directory, f"engine_shards = 1\nrelayhost = {row.nexthop}\n"
+        engine = Mailrace(directory, f"engine_shards = 1\nrelayhost = {row.relayhost}\n"
                           f"smtp_bind_address = {self._client_address(101, row)}\n"
                           f"minimal_backoff_time = {backoff}\nmaximal_backoff_time = {backoff}\n{settings}"
                           "smtp_log_tls_feature_status = no\n")
         (engine.config / "main.cf").chmod(0o600)  # It has passwords.
         try:
             engine.start()
-            engine.submit(b"Subject: x\r\n\r\nx\r\n", row.sender,
-                          [f"user@{row.domain}"])
+            engine.submit(row.content(), row.sender, [f"user@{row.domain}"])
             outcome = wait_until(
                 f"mailrace is done with row {row.number}: {row.nexthop} {row.settings}",
                 lambda: self._outcome(row, self._client_address(101, row), engine.log,

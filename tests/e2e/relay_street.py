@@ -39,6 +39,7 @@ class House:
     auth_tls: str = ""
     auth_word: str = "AUTH "
     auth_reply: str = ""            # Empty: right passwords are right.
+    auth_lie: bool = False          # Cannot prove that it knows the password.
     mail: str = "250 2.1.0 Ok"
     versions: str = ""              # "TLSv1.2" or "TLSv1-TLSv1.1".
     ciphers: str = ""
@@ -190,6 +191,58 @@ class _Talk:
         user, _, digest = self.ask(challenge).decode().rpartition(" ")
         right = hmac.new(PASSWORD.encode(), challenge, hashlib.md5).hexdigest()
         return user, digest == right
+
+    def auth_scram_sha_1(self, initial):
+        return self._scram("sha1", initial)
+
+    def auth_scram_sha_256(self, initial):
+        return self._scram("sha256", initial)
+
+    def _scram(self, name, initial):
+        """RFC 5802."""
+        def sign(key, text):
+            return hmac.new(key, text, name).digest()
+
+        first = base64.b64decode(initial) if initial else self.ask(b"")
+        flag, authorization, bare = first.split(b",", 2)
+        words = dict(word.split(b"=", 1) for word in bare.split(b","))
+        nonce = words[b"r"] + b"3rfcNHYJY1ZVvWVs7j"
+        salt, rounds = b"salt of relays", 4096
+        challenge = b"r=%s,s=%s,i=%d" % (nonce, base64.b64encode(salt), rounds)
+        final, _, proof = self.ask(challenge).rpartition(b",p=")
+        salted = hashlib.pbkdf2_hmac(name, PASSWORD.encode(), salt, rounds)
+        said = b",".join((bare, challenge, final))
+        key = sign(salted, b"Client Key")
+        mask = sign(hashlib.new(name, key).digest(), said)
+        binding = base64.b64encode(flag + b"," + authorization + b",")
+        right = (base64.b64decode(proof) == bytes(a ^ b for a, b in zip(key, mask))
+                 and final == b"c=%s,r=%s" % (binding, nonce))
+        if right:
+            proof = sign(sign(salted, b"Server Key"), b"" if self.house.auth_lie else said)
+            self.ask(b"v=" + base64.b64encode(proof))
+        return words[b"n"].decode(), right
+
+    def auth_digest_md5(self, _):
+        """RFC 2831."""
+        def md5(text):
+            return hashlib.md5(text.encode()).hexdigest()
+
+        nonce = "OA6MG9tEQGm2hh"
+        answer = self.ask(f'realm="relay",nonce="{nonce}",qop="auth",charset=utf-8,'
+                          "algorithm=md5-sess".encode()).decode()
+        words = {key: quoted or plain
+                 for key, quoted, plain in re.findall(r'([\w-]+)=(?:"([^"]*)"|([^,]*))', answer)}
+        account = hashlib.md5(f"{words['username']}:relay:{PASSWORD}".encode()).digest()
+        session = hashlib.md5(account + f":{nonce}:{words['cnonce']}".encode()).hexdigest()
+
+        def response(verb):
+            asked = md5(f"{verb}:{words['digest-uri']}")
+            return md5(f"{session}:{nonce}:{words['nc']}:{words['cnonce']}:auth:{asked}")
+
+        right = words["response"] == response("AUTHENTICATE") and words["nonce"] == nonce
+        if right:
+            self.ask(b"rspauth=" + response("LIE" if self.house.auth_lie else "").encode())
+        return f"{words['username']} at {words['digest-uri']}", right
 
     def auth_external(self, initial):
         octets = b"" if initial == "=" else base64.b64decode(initial) if initial else self.ask(b"")

@@ -60,7 +60,7 @@ class DifferentialTest(EndToEndTest):
             cwd=pathlib.Path(__file__).parent)
         self.assertEqual(done.returncode, 0)
         results = json.loads((self.directory / "results.json").read_text())
-        self.assertGreater(len(results), 600)
+        self.assertGreater(len(results), 700)
         for row in results:
             with self.subTest(f"{row['nexthop']} | {row['settings']}"):
                 texts = f"\n{row['postfix_text']}\n{row['mailrace_text']}"
