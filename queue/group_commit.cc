@@ -60,6 +60,7 @@ bool GroupCommit::TakeGroup(std::unique_lock<std::mutex>* lock) {
     wake_.wait_until(*lock, due);
   }
   sleeping_ = false;
+  LetGather(lock);
   // In the order of submission, lazy ones too: a later request may undo an earlier one.
   group_.clear();
   size_t octets = 0;
@@ -71,6 +72,16 @@ bool GroupCommit::TakeGroup(std::unique_lock<std::mutex>* lock) {
   }
   taken_ += group_.size();
   return !group_.empty();
+}
+
+// Where all cores are busy, whoever has something to submit is not running: they go first,
+// and one sync serves more. Where one is idle this returns at once, so that nobody waits for
+// company that may not come.
+void GroupCommit::LetGather(std::unique_lock<std::mutex>* lock) {
+  if (stopping_) return;
+  lock->unlock();
+  std::this_thread::yield();
+  lock->lock();
 }
 
 void GroupCommit::Run() {

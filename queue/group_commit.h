@@ -96,6 +96,7 @@ class GroupCommit final : public Committer {
   void Run();
   bool MustCommit() const;  // REQUIRES: mutex_ is held.
   bool TakeGroup(std::unique_lock<std::mutex>* lock);
+  void LetGather(std::unique_lock<std::mutex>* lock);
   void CommitGroup();
   void HandBack();
 
