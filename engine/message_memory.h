@@ -3,6 +3,7 @@
 // Reads back those that left. Lives on one shard.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "engine/content_reader.h"
 #include "engine/queued_message.h"
 #include "engine/shard_stats.h"
+#include "queue/message.h"
 
 namespace mailrace::engine {
 
@@ -41,10 +43,11 @@ class MessageMemory {
   // The same without the content, which a body that cannot be read need not keep from it:
   // for changes of its records. A delivery that meets this object reads the content itself.
   void LoadEnvelope(QueueId id, Answer answer) { Ask(id, false, std::move(answer)); }
-  // Not too many at once; and beyond `octets_max` one by one, for none may have to wait for
-  // another to leave.
+  // Not too many at once, nor more than there is room for below `octets_max`, however large
+  // those are that are on their way; one always, for none may have to wait for another to leave.
   bool may_load(uint64_t octets_max = UINT64_MAX) const {
-    return loading_.size() < (octets_ < octets_max ? kLoadsMax : 1);
+    const uint64_t room = octets_ < octets_max ? octets_max - octets_ : 0;
+    return loading_.empty() || loading_.size() < std::min(kLoadsMax, room / queue::kChunkOctetsMax);
   }
   // Called after each load and its answers: whoever was refused one may try again.
   void set_on_load_end(std::function<void()> callback) { on_load_end_ = std::move(callback); }
@@ -56,7 +59,7 @@ class MessageMemory {
   void Loaded(QueueId id, bool with_content, absl::StatusOr<queue::RecoveredMessage> found);
   void Finish(QueueId id, absl::StatusOr<std::shared_ptr<QueuedMessage>> result);
 
-  static constexpr size_t kLoadsMax = 256;
+  static constexpr uint64_t kLoadsMax = 256;
 
   ContentReader* const reader_;
   ShardStats* const stats_;

@@ -1,6 +1,8 @@
 // A shard and its queue: memory, evictions, the operator's wishes, reloads, restarts.
 #include "engine/shard.h"
 
+#include <algorithm>
+
 #include "fmt/format.h"
 #include "tests/engine/delivery/delivery_fixture.h"
 
@@ -61,6 +63,32 @@ TEST_F(ShardTest, ProbesOfADeadDestinationLeaveNothingInMemoryBeyondTheBudget) {
   host_->RunFor(absl::Hours(2));
   EXPECT_EQ(Queued(), 20u);
   EXPECT_EQ(stats().memory_octets.value(), 0u);
+}
+
+// A backlog whose destination is tried again has nothing in memory: what is read back for it is
+// what its sessions need, not all of it before the first of it counts.
+TEST_F(ShardTest, ABacklogIsReadBackWithinTheBudget) {
+  settings_.memory_octets_max = 20'000;
+  settings_.limits.initial_concurrency = 2;
+  settings_.limits.concurrency_limit = 2;
+  settings_.delivery_deferred = true;
+  Start();
+  std::string content = "Subject: x\r\n\r\n";
+  for (int line = 0; line < 50; ++line) content += std::string(98, 'x') + "\r\n";
+  for (int i = 0; i < 40; ++i) Submit(To({"a@example.com"}), content);
+  ASSERT_EQ(stats().memory_octets.value(), 0u);
+  host_->network().SetSilent(sim::RelayAddress(), true);
+  host_->reader().set_delay_max(absl::Milliseconds(50));
+  uint64_t most = 0;
+  host_->OnStep([&] { most = std::max(most, stats().memory_octets.value()); });
+  settings_.delivery_deferred = false;
+  Reload();
+  host_->RunFor(absl::Seconds(20));
+  EXPECT_EQ(host_->counts().in_flight, 2u);
+  EXPECT_LE(most, 20'000u + 2 * 6'000u);
+  host_->network().SetSilent(sim::RelayAddress(), false);
+  host_->RunFor(absl::Hours(1));
+  EXPECT_EQ(delivered(), 40u);
 }
 
 TEST_F(ShardTest, WhoWasRefusedALoadHasItsTurnWhenOthersAreThrough) {

@@ -72,6 +72,9 @@ INSTANTIATE_TEST_SUITE_P(ParkedAndOver, FormerBreaches,
 // An uncertain attempt of a message that was being removed stayed in the list of flights.
 INSTANTIATE_TEST_SUITE_P(UncertainWhileRemoved, FormerBreaches, testing::Values(8233));
 
+// All that was ready was read back at once, within a budget for one of them.
+INSTANTIATE_TEST_SUITE_P(LoadsBeyondTheBudget, FormerBreaches, testing::Values(45240));
+
 // Eight parts, so that they share the cores.
 INSTANTIATE_TEST_SUITE_P(Parts, SimWorldSeeds, testing::Range<uint64_t>(0, 8));
 

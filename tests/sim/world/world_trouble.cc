@@ -52,7 +52,7 @@ void SimWorld::DrawCharacter() {
   settings_->limits.recipient_limit = Chance(50) ? 50 : 1 + static_cast<int>(random_.Below(3));
   if (Chance(15)) settings_->limits.failed_cohort_limit = 0;
   if (Chance(15)) settings_->limits.rate_delay = absl::Seconds(1);
-  settings_->memory_octets_max = Chance(30) ? 2'000 : 200'000;
+  settings_->memory_octets_max = Chance(30) ? 2'000 : 2'000'000;
   // Of most mail then nothing is in memory.
   if (Chance(40)) settings_->jobs_max = 1 + random_.Below(10);
   if (Chance(20))
