@@ -75,6 +75,9 @@ INSTANTIATE_TEST_SUITE_P(UncertainWhileRemoved, FormerBreaches, testing::Values(
 // All that was ready was read back at once, within a budget for one of them.
 INSTANTIATE_TEST_SUITE_P(LoadsBeyondTheBudget, FormerBreaches, testing::Values(45240));
 
+// Not the engine's fault: a turn within a millisecond comes at its end.
+INSTANTIATE_TEST_SUITE_P(TurnsWithinAMillisecond, FormerBreaches, testing::Values(73077, 73148));
+
 // Eight parts, so that they share the cores.
 INSTANTIATE_TEST_SUITE_P(Parts, SimWorldSeeds, testing::Range<uint64_t>(0, 8));
 

@@ -58,7 +58,7 @@ void Watch::LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddr
 bool Watch::WaitsForRate(const queue::Scheduler& scheduler) const {
   const MonoTime turn = scheduler.NextWake();
   return turn <= host_->loop().now() + scheduler.limits().rate_delay &&
-         host_->loop().NextWake() <= std::max(turn, host_->loop().now() + kTimerTick);
+         host_->loop().NextWake() <= std::max(turn, host_->loop().now()) + kTimerTick;
 }
 
 void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
