@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/message_memory.h"
 #include "fmt/format.h"
 
 namespace mailrace::sim {
@@ -10,6 +11,8 @@ namespace {
 
 // What is to happen at once happens at the end of a millisecond.
 constexpr absl::Duration kTimerTick = absl::Milliseconds(1);
+// What one read of the store takes (SimReader's delay).
+constexpr absl::Duration kReadMost = absl::Milliseconds(51);
 constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
 constexpr absl::Duration kLookAtParkedEvery = absl::Seconds(30);
 
@@ -55,8 +58,13 @@ void Watch::LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddr
 
 // While one job goes another may come, and a flight may lie between two looks: at a rate the
 // line tells nothing. But the next turn must be on its way, and the loop know of it.
-bool Watch::WaitsForRate(const queue::Scheduler& scheduler) const {
+// Or the turn has come, and waits for others to be read back: memory may have room for one.
+bool Watch::WaitsForRate(engine::Shard* shard) const {
+  const queue::Scheduler& scheduler = shard->scheduler();
   const MonoTime turn = scheduler.NextWake();
+  const bool others_are_read = scheduler.limits().rate_delay > absl::ZeroDuration() &&
+                               !shard->context().memory->may_load(/*octets_max=*/1);
+  if (others_are_read && host_->loop().NextWake() <= host_->loop().now() + kReadMost) return true;
   return turn <= host_->loop().now() + scheduler.limits().rate_delay &&
          host_->loop().NextWake() <= std::max(turn, host_->loop().now()) + kTimerTick;
 }
@@ -81,7 +89,7 @@ void Watch::LookAtDestinations(std::vector<std::string>* wrong) {
       const bool goes_on = known == idle_.end() || nexthop.ready() < known->second.ready;
       const MonoTime since = goes_on ? now : known->second.since;
       idle[key] = {since, nexthop.ready()};
-      if (now - since <= kIdleMost || WaitsForRate(scheduler)) return;
+      if (now - since <= kIdleMost || WaitsForRate(&host_->shard(i))) return;
       wrong->push_back(fmt::format("stuck: {} messages ready for {} since {}, none is sent",
                                    nexthop.ready(), nexthop.name(),
                                    absl::FormatDuration(now - since)));

@@ -40,7 +40,7 @@ class Watch {
  private:
   void LookAtLimits(const WatchLimits& limits, const std::vector<SocketAddress>& sites,
                     std::vector<std::string>* wrong) const;
-  bool WaitsForRate(const queue::Scheduler& scheduler) const;
+  bool WaitsForRate(engine::Shard* shard) const;
   void LookAtDestinations(std::vector<std::string>* wrong);
   void LookAtCounts(std::vector<std::string>* wrong) const;
   void LookAtParked(std::vector<std::string>* wrong);
