@@ -34,6 +34,15 @@ TEST_F(HeardRepliesTest, InStepNobodyElseIsRefused) {
   EXPECT_THAT(heard_.refused().senders, IsEmpty());
 }
 
+TEST_F(HeardRepliesTest, AReplyTooManyMakesEachThatFollowsLate) {
+  Talk("MAIL", "s", "250 2.1.0 ok\r\n250 2.1.0 once more");
+  EXPECT_FALSE(heard_.late());
+  Talk("RCPT", "a", "451 4.7.1 later");
+  EXPECT_TRUE(heard_.late());
+  Talk("RCPT", "b", "250 2.1.5 ok");
+  EXPECT_TRUE(heard_.late());
+}
+
 TEST_F(HeardRepliesTest, AReplyTooManyRefusesTheNextRecipient) {
   Talk("MAIL", "s", "250 2.1.0 ok\r\n250 2.1.0 once more");
   Talk("RCPT", "a", "550 5.1.1 no");

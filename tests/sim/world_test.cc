@@ -77,6 +77,9 @@ INSTANTIATE_TEST_SUITE_P(LoadsBeyondTheBudget, FormerBreaches, testing::Values(4
 
 // Not the engine's fault: a turn within a millisecond comes at its end.
 INSTANTIATE_TEST_SUITE_P(TurnsWithinAMillisecond, FormerBreaches, testing::Values(73077, 73148));
+// A relay that said a reply too many heard a MAIL too early: its own doing, said the oracle
+// wrongly.
+INSTANTIATE_TEST_SUITE_P(MailOutOfStep, FormerBreaches, testing::Values(75250));
 
 // Eight parts, so that they share the cores.
 INSTANTIATE_TEST_SUITE_P(Parts, SimWorldSeeds, testing::Range<uint64_t>(0, 8));

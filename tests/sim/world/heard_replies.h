@@ -33,6 +33,9 @@ class HeardReplies {
 
   // Who was refused by a reply to something else, as far as nothing contradicts it.
   const Refused& refused() const { return refused_; }
+  // The reply that was heard last was meant for an earlier command: the client does not know
+  // where the relay is, and cannot.
+  bool late() const { return late_; }
 
  private:
   struct Command {

@@ -172,7 +172,10 @@ Task<bool> SimRelay::Converse(Dialogue* dialogue) {
     act = Act(*dialogue, RelayStep::kAuth, line.substr(5), "235 2.7.0 welcome");
   } else if (StartsWith(line, "MAIL FROM:")) {
     act = Act(*dialogue, RelayStep::kMail, line.substr(10), "250 2.1.0 ok");
-    if (dialogue->in_mail) book_->violations.push_back("nested MAIL");
+    // Who hears replies late may have heard another's refusal for that of the transaction.
+    if (dialogue->in_mail && !dialogue->heard.late()) {
+      book_->violations.push_back("nested MAIL");
+    }
     if (tls_ != nullptr && dialogue->stream->tls() == nullptr) {
       book_->violations.push_back("mail in clear");
     }
