@@ -5,6 +5,7 @@ what failed. Standard library only; everything on loopback, ports by the system'
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -36,10 +37,17 @@ def wait_until(what, condition, timeout=DEADLINE):
 
 
 def free_port():
-    """A port nobody listens on now. For programs that cannot be told port 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on now. For programs that cannot be told port 0, and for those that
+    come back: the kernel gives it to no outgoing connection meanwhile."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10000, first) if first > 11000 else 0
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
 
 
 def write_file(path, text, mode=0o644):

@@ -48,7 +48,8 @@ class Row:
 def work(task):
     """One iteration, in a worker process."""
     fault, seed, base = task
-    directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{fault}-{seed}-", dir=base))
+    # Short: a socket's path has 107 octets.
+    directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{fault[:16]}-{seed}-", dir=base))
     row = Row(fault, seed, directory=str(directory))
     began = time.monotonic()
     try:

@@ -44,7 +44,8 @@ class Engine(harness.Mailrace):
         self.disk = disk or Disk(pathlib.Path(directory) / "volume")
         self.on_log_line = on_log_line
         self.outputs = []  # Of all lives, oldest first; the log is in it.
-        super().__init__(directory, configuration)
+        # It keeps its port over all its lives.
+        super().__init__(directory, configuration, port=harness.free_port())
 
     def configure(self, configuration):
         super().configure(f"queue_directory = {self.disk.root}/spool\n"
@@ -283,12 +284,18 @@ POSSIBLE_DUPLICATES = re.compile(
     r"(?:.*; and (\d+) recipients of messages that are not known)?")
 
 
+# A relay that breaks the dialogue while the engine lives: each recipient has its line.
+UNCERTAIN = re.compile(r", status=deferred \(.*message may be sent more than once")
+
+
 def possible_duplicates(outputs):
-    """The sum of the bounds that the engine printed at its starts; None: it printed none.
-    What a start carries over from an earlier death is in both."""
+    """The sum of the bounds that the engine printed at its starts, and of the recipients that it
+    said to be uncertain in between; None: it printed no bound. What a start carries over from an
+    earlier death is in both."""
+    uncertain = sum(len(UNCERTAIN.findall(output)) for output in outputs)
     bounds = [int(found.group(1)) + int(found.group(2) or 0) for output in outputs
               for found in POSSIBLE_DUPLICATES.finditer(output)]
-    return sum(bounds) if bounds else None
+    return sum(bounds) + uncertain if bounds else None
 
 
 class Trigger:

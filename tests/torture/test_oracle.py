@@ -100,6 +100,14 @@ class BoundTest(unittest.TestCase):
              "1 recipients of 1 messages may be delivered twice: C; and 4 recipients of messages "
              "that are not known"]), 8)
 
+    def test_recipients_that_became_uncertain_between_starts_are_added(self):
+        line = ("mailrace postfix/smtp[1]: A: to=<b@example.net>, relay=r, dsn=4.5.0, "
+                "status={} (protocol error -- message may be sent more than once: ?)\n")
+        self.assertEqual(stage.possible_duplicates(
+            ["start: 2 recipients of 1 messages may be delivered twice: A\n"
+             "warning: A: to=<b@example.net>: message may be sent more than once\n",
+             line.format("deferred") + line.format("deferred")]), 4)
+
     def test_an_engine_that_says_nothing_has_no_bound(self):
         self.assertIsNone(stage.possible_duplicates(["mailrace: ready"]))
 
