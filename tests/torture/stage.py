@@ -91,7 +91,10 @@ class Engine(harness.Mailrace):
                 self.command("queue", "flush")
             time.sleep(0.1)
             return False
-        harness.wait_until("the queue is empty", empty, DRAIN_SECONDS)
+        try:
+            harness.wait_until("the queue is empty", empty, DRAIN_SECONDS)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\n{self.program.output[-3000:]}") from None
 
     def leave(self):
         """A clean stop; what it printed is kept."""
