@@ -67,6 +67,11 @@ void ExpirySweep::Step() {
   if (more) context_->loop->timers().Arm(&timer_, old.empty() && rooms > 0 ? now : now + kPause);
 }
 
+void ExpirySweep::CameBack(queue::Job* job) {
+  if (stopped_ || recorder_->blocked() || !IsOver(*job, context_->loop->now())) return;
+  GiveUp(job);
+}
+
 void ExpirySweep::GiveUp(queue::Job* job) {
   if (job->message == nullptr) job->message = memory_->Find(job->id);
   if (job->message == nullptr && !memory_->may_load()) return;  // In the next round.

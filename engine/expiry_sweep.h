@@ -34,6 +34,10 @@ class ExpirySweep {
   void Start();
   // A job that is not in flight, of a dead nexthop and too old: it goes back to its sender.
   void GiveUp(queue::Job* job);
+  // A job that was in flight to be read is ready again. If its destination was found dead
+  // meanwhile, the round has passed it by, and the next probe might read the same one. It may
+  // be gone afterwards.
+  void CameBack(queue::Job* job);
   // Nobody tries its mail, and no operator wanted that.
   static bool IsDead(const queue::NexthopQueue& nexthop, MonoTime now) {
     return nexthop.window() == 0 && nexthop.suspended(now) && !nexthop.suspended_until().infinite();

@@ -298,8 +298,9 @@ void Shard::Loaded(queue::Job* job, absl::StatusOr<std::shared_ptr<QueuedMessage
     // Its destination may have died meanwhile: beyond the budget it is read again at its turn.
     const bool wanted = !nexthop->suspended(context_.loop->now()) ||
                         memory_.octets() <= context_.settings->memory_octets_max;
-    if (wanted) job->message = *std::move(found);
+    if (wanted) job->message = *found;
     scheduler_.Release(job, context_.loop->now());
+    expiry_sweep_.CameBack(job);
   } else if (absl::IsNotFound(found.status())) {
     // Another job of it, made by a reload (Parking::Reload), was through with it meanwhile.
     scheduler_.Finish(job);
