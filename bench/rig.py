@@ -1,7 +1,7 @@
 """What the benches share: load source, engine and sink on this machine, and what they used.
 
-Builds on the harness of the end-to-end tests, which starts and stops the programs. Import it by
-`rig = load(bin_directory)` of the module, since the harness wants to know the programs first.
+Builds on the harness of the end-to-end tests, which starts and stops the programs; harness_for()
+imports it, since it wants to know first where they are.
 """
 import json
 import os

@@ -1,4 +1,5 @@
-// Group commit: whatever arrived while the last sync ran becomes one synced batch.
+// Group commit: whatever arrived while the last sync ran, and from those who were waiting for a
+// core, becomes one synced batch.
 // No timer holds back what somebody waits for; outcomes, for which nobody waits, ride
 // with the next group or go after a stated few milliseconds.
 #pragma once
