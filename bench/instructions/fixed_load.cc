@@ -15,6 +15,7 @@
 
 #include "absl/strings/numbers.h"
 #include "base/sync.h"
+#include "bench/micro/null_client.h"
 #include "bench/micro/null_server.h"
 #include "engine/logs/log_lines.h"
 #include "queue/rocksdb_store.h"
@@ -42,11 +43,7 @@ class Counted {
   Counted& operator=(const Counted&) = delete;
 };
 
-std::string Content() {
-  std::string content;
-  while (content.size() < kOctets) content += std::string(76, 'x') + "\r\n";
-  return content;
-}
+std::string Content() { return transport::smtp::Lines(kOctets); }
 
 // A client hands in `count` messages by pipelined commands.
 void Intake(uint64_t count) {
@@ -54,22 +51,9 @@ void Intake(uint64_t count) {
   transport::smtp::ServerOptions options;
   options.hostname = "mx.example.com";
   ServerMachine machine(&options);
-  std::string content;
-  uint64_t accepted = 0;
-  const auto say = [&](std::string_view input) {
-    while (true) {
-      const ServerMachine::Event event = machine.Next(&input, &content);
-      if (event == ServerMachine::Event::kNeedsInput) break;
-      if (event == ServerMachine::Event::kMail) machine.AcceptMail();
-      if (event == ServerMachine::Event::kRcpt) machine.AcceptRcpt();
-      if (event == ServerMachine::Event::kMessage) {
-        machine.Reply("250 2.0.0 Ok");
-        machine.MessageAccepted();
-        content.clear();
-        ++accepted;
-      }
-    }
-    if (machine.TakeReplies().empty()) Fail("no reply");
+  transport::smtp::NullClient client(&machine);
+  const auto say = [&client](std::string_view input) {
+    if (client.Say(input).empty()) Fail("no reply");
   };
   say("EHLO client.example.com\r\n");
   const std::string body = Content() + ".\r\n";
@@ -80,7 +64,7 @@ void Intake(uint64_t count) {
       say(body);
     }
   }
-  if (accepted != count) Fail("a message was not accepted");
+  if (client.accepted() != count) Fail("a message was not accepted");
 }
 
 // Groups of 16 messages become durable and are removed again, in a real store.

@@ -5,16 +5,11 @@
 #include <string>
 #include <string_view>
 
+#include "bench/micro/null_client.h"
 #include "transport/smtp/server_machine.h"
 
 namespace mailrace::transport::smtp {
 namespace {
-
-std::string Lines(size_t octets) {
-  std::string text;
-  while (text.size() < octets) text += std::string(76, 'x') + "\r\n";
-  return text;
-}
 
 void BM_ScanContent(benchmark::State& state) {
   const std::string wire = Lines(static_cast<size_t>(state.range(0))) + ".\r\n";
@@ -33,20 +28,9 @@ void BM_Transaction(benchmark::State& state) {
   ServerOptions options;
   options.hostname = "mx.example.com";
   ServerMachine machine(&options);
-  std::string content;
-  const auto say = [&machine, &content](std::string_view input) {
-    while (true) {
-      const ServerMachine::Event event = machine.Next(&input, &content);
-      if (event == ServerMachine::Event::kNeedsInput) break;
-      if (event == ServerMachine::Event::kMail) machine.AcceptMail();
-      if (event == ServerMachine::Event::kRcpt) machine.AcceptRcpt();
-      if (event == ServerMachine::Event::kMessage) {
-        machine.Reply("250 2.0.0 Ok");
-        machine.MessageAccepted();
-        content.clear();
-      }
-    }
-    benchmark::DoNotOptimize(machine.TakeReplies());
+  NullClient client(&machine);
+  const auto say = [&client](std::string_view input) {
+    benchmark::DoNotOptimize(client.Say(input));
   };
   say("EHLO client.example.com\r\n");
   const std::string body = Lines(4 << 10) + ".\r\n";

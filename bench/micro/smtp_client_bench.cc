@@ -7,18 +7,13 @@
 #include <utility>
 
 #include "base/sync.h"
+#include "bench/micro/null_client.h"
 #include "bench/micro/null_server.h"
 #include "transport/smtp/client_session.h"
 #include "transport/smtp/dot_stuffer.h"
 
 namespace mailrace::transport::smtp {
 namespace {
-
-std::string Content(size_t octets) {
-  std::string content;
-  while (content.size() < octets) content += std::string(76, 'x') + "\r\n";
-  return content;
-}
 
 // Two messages in turn: one waits for its reply while the other is said.
 class Messages final : public TransactionSource {
@@ -55,7 +50,7 @@ Task<void> Drive(ClientSession* session, Messages* messages) {
 }
 
 void BM_Transactions(benchmark::State& state) {
-  const std::string content = Content(static_cast<size_t>(state.range(0)));
+  const std::string content = Lines(static_cast<size_t>(state.range(0)));
   SystemClock clock;
   Loop loop(&clock);
   Messages messages(content, &state);
@@ -76,7 +71,7 @@ void BM_Transactions(benchmark::State& state) {
 BENCHMARK(BM_Transactions)->Arg(4096)->Arg(65536);
 
 void BM_DotStuffer(benchmark::State& state) {
-  const std::string content = Content(4096);
+  const std::string content = Lines(4096);
   Buffer out;
   for (auto _ : state) {
     DotStuffer stuffer(true);
