@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -120,7 +121,18 @@ class AsyncLogger::Core {
 
   void Reopen() {
     reopen_.store(true, std::memory_order_release);
+    const std::scoped_lock lock(mutex_);
+    ++flushes_asked_;
     logger_->flush();
+  }
+
+  bool WaitUntilWritten(absl::Duration limit) {
+    std::unique_lock lock(mutex_);
+    // The request waits its turn in the queue, so it is served behind every earlier line.
+    const uint64_t mine = ++flushes_asked_;
+    logger_->flush();
+    return served_.wait_for(lock, absl::ToChronoNanoseconds(limit),
+                            [this, mine] { return flushes_served_ >= mine; });
   }
 
   Stats stats() const {
@@ -142,7 +154,7 @@ class AsyncLogger::Core {
     // After the thread has ended, and the pool with it.
     void Finish() {
       ReportDropped(last_time_, overrun_);
-      flush_();
+      WriteOut();
     }
 
    protected:
@@ -158,19 +170,25 @@ class AsyncLogger::Core {
       }
       if (gathered_ < kBatchLinesMax && pool_->queue_size() > 0) return;
       ReportDropped(time, pool_->overrun_counter());
-      flush_();
+      WriteOut();
       if (!core_->stopping_.load(std::memory_order_relaxed)) {
         std::this_thread::sleep_for(kBatchRest);
       }
     }
 
+    // A request that came through the queue.
     void flush_() override {
+      WriteOut();
+      core_->FlushServed();
+    }
+
+   private:
+    void WriteOut() {
       if (core_->reopen_.exchange(false, std::memory_order_acquire)) core_->sink_->Reopen();
       core_->sink_->Flush();
       gathered_ = 0;
     }
 
-   private:
     void ReportDropped(absl::Time time, uint64_t overrun) {
       const uint64_t dropped = overrun + core_->sink_->lost();
       if (dropped <= reported_) return;
@@ -191,7 +209,21 @@ class AsyncLogger::Core {
     uint64_t overrun_ = 0;  // known once stopping.
   };
 
+  void FlushServed() {
+    {
+      const std::scoped_lock lock(mutex_);
+      ++flushes_served_;
+    }
+    served_.notify_all();
+  }
+
   const std::unique_ptr<LogSink> sink_;
+  std::mutex mutex_;
+  std::condition_variable served_;
+  // Under mutex_. They are served in turn; one that an overrun queue dropped leaves the
+  // second behind for good, so a wait may fail then but never ends too early.
+  uint64_t flushes_asked_ = 0;
+  uint64_t flushes_served_ = 0;
   std::atomic<bool> reopen_{false};
   std::atomic<bool> stopping_{false};
   std::shared_ptr<spdlog::details::thread_pool> pool_;
@@ -252,6 +284,8 @@ void AsyncLogger::Log(Severity severity, std::string_view service, std::string l
 }
 
 void AsyncLogger::Reopen() { core_->Reopen(); }
+
+bool AsyncLogger::WaitUntilWritten(absl::Duration limit) { return core_->WaitUntilWritten(limit); }
 
 AsyncLogger::Stats AsyncLogger::stats() const { return core_->stats(); }
 

@@ -47,6 +47,9 @@ class AsyncLogger final : public Logger {
   void Log(Severity severity, std::string_view service, std::string line) override;
   // Any thread: the file is opened again before the next batch (SIGHUP after rotation).
   void Reopen();
+  // Any thread: waits until what it logged before is with the sink, so that a kill the
+  // moment after takes none of it. False: not within `limit`, or lines are being dropped.
+  bool WaitUntilWritten(absl::Duration limit);
 
   struct Stats {
     uint64_t dropped = 0;  // The queue was full.

@@ -27,6 +27,10 @@ namespace {
 // What a stop may take beyond the grace: farewells, last records, closing the queue.
 constexpr absl::Duration kStopReserve = absl::Seconds(30);
 
+// Who is told "ready" may kill us the moment after: what the start had to say, such as who
+// may get mail twice, is in the log by then. A log that hangs delays the start by this much.
+constexpr absl::Duration kStartLinesLimit = absl::Seconds(1);
+
 constexpr int kExitConfig = 78;       // EX_CONFIG
 constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE
 
@@ -202,6 +206,7 @@ int Serve(const ServeArguments& arguments) {
     }
     log->Info("master", fmt::format("daemon started -- version {}, configuration {}",
                                     MAILRACE_VERSION, arguments.directory));
+    log->WaitUntilWritten(kStartLinesLimit);
     const std::string description = (*engine)->Describe();
     std::printf("mailrace: ready, %s\n", description.c_str());
     std::fflush(stdout);

@@ -174,6 +174,25 @@ TEST_F(LoggerTest, WritesWhatGatheredInOneBatch) {
   EXPECT_EQ(written.flushes, 2);
 }
 
+TEST_F(LoggerTest, WhoWaitsFindsItsLinesWritten) {
+  Written written;
+  auto logger = AsyncLogger::OverSink(Named(), &clock_, std::make_unique<MemorySink>(&written));
+  logger->Reopen();  // Asks for a flush, too: it must not be taken for ours.
+  for (int i = 0; i < 1000; ++i) logger->Info("smtp", "line");
+  ASSERT_TRUE(logger->WaitUntilWritten(absl::Minutes(5)));
+  const std::lock_guard lock(written.mutex);
+  EXPECT_THAT(written.lines, SizeIs(1000));
+}
+
+TEST_F(LoggerTest, WhoWaitsIsNotHeldByALogThatStalls) {
+  Written written;
+  written.stalled = true;
+  auto logger = AsyncLogger::OverSink(Named(), &clock_, std::make_unique<MemorySink>(&written));
+  logger->Info("smtp", "line");
+  EXPECT_FALSE(logger->WaitUntilWritten(absl::Milliseconds(1)));
+  written.Release();
+}
+
 TEST_F(LoggerTest, KeepsTheOrderOfEachOfManyThreads) {
   Written written;
   constexpr int kThreads = 4;
