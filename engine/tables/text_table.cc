@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "base/text.h"
 #include "engine/config/logical_lines.h"
@@ -24,8 +25,9 @@ bool IsSpace(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
 }
 
-// The end of the key: the first white space outside double quotes.
-size_t KeyLength(std::string_view line) {
+// The end of the key: the first white space outside double quotes. Nothing: a quote has no
+// partner.
+std::optional<size_t> KeyLength(std::string_view line) {
   bool quoted = false;
   for (size_t i = 0; i < line.size(); ++i) {
     if (line[i] == '\\' && i + 1 < line.size()) {
@@ -36,16 +38,22 @@ size_t KeyLength(std::string_view line) {
       return i;
     }
   }
-  // A quote without its partner is a character like others.
-  return quoted ? std::min(line.find_first_of(" \t\r\n\v\f"), line.size()) : line.size();
+  if (quoted) return std::nullopt;
+  return line.size();
 }
 
 void AddEntry(const LogicalLine& line, const Place& place, const TableLoadOptions& options,
               MemoryTable* table, Diagnostics* diagnostics) {
   const std::string_view text = line.text;
-  const size_t length = KeyLength(text);
-  const std::string_view key = text.substr(0, length);
-  const std::string_view value = Trim(text.substr(length));
+  const std::optional<size_t> length = KeyLength(text);
+  if (!length) {
+    // What was taken for its key may hold a password, so that none of it is told.
+    diagnostics->Warning(place, options.parameter,
+                         "unbalanced '\"' in the key -- this line is ignored, as by postmap");
+    return;
+  }
+  const std::string_view key = text.substr(0, *length);
+  const std::string_view value = Trim(text.substr(*length));
   if (key.empty() || value.empty()) {
     diagnostics->Error(place, options.parameter, "expected format: key whitespace value");
     return;

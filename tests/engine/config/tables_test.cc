@@ -64,6 +64,16 @@ TEST_F(TablesTest, BadLinesAreErrorsWithFileAndLineAndLeaveNoPartialTable) {
   EXPECT_THAT(Messages(), HasSubstr(file + ":5: error: some_maps: expected format"));
 }
 
+TEST_F(TablesTest, ALineWhoseKeyHasAQuoteWithoutPartnerIsIgnoredUntold) {
+  // As postmap(1) of Postfix 3.7 does, which shows the line.
+  const std::string file = directory_.Write("map", "a\"b secret\nx\\\" y\nk \"v w\n");
+  EXPECT_EQ(Ask("hash:" + file, "a\"b"), "(none)");
+  EXPECT_THAT(Messages(), HasSubstr(file + ":1: warning: some_maps: unbalanced '\"' in the key"));
+  EXPECT_THAT(Messages(), Not(HasSubstr("secret")));
+  EXPECT_EQ(Ask("hash:" + file, "x\\\""), "y") << "a backslash takes its meaning away";
+  EXPECT_EQ(Ask("hash:" + file, "k"), "\"v w") << "in a value it has none";
+}
+
 TEST_F(TablesTest, OfDuplicatesTheFirstCounts) {
   const std::string file = directory_.Write("map", "a 1\nb 2\nA 3\n");
   EXPECT_EQ(Ask("hash:" + file, "a"), "1");
