@@ -204,7 +204,9 @@ class Loader {
     if (o.general.engine_shards == 0) {
       const unsigned processors =
           environment_.processors == 0 ? SystemProcessors() : environment_.processors;
-      o.general.engine_shards = static_cast<int64_t>(processors);
+      // The commit thread keeps most of a core busy when there is much to do; a shard in its way
+      // makes both switch and wait.
+      o.general.engine_shards = std::max<int64_t>(1, static_cast<int64_t>(processors) - 1);
     }
     if (o.general.myorigin.starts_with('/')) DeriveOriginFromFile();
     if (o.submission.smtpd_forbid_bare_newline == "yes") {

@@ -38,9 +38,12 @@ ParameterGroup GeneralParameters() {
                "an absolute path", "Small files that survive restarts: the entropy exchange file.",
                "When /var/lib is not writable, or to run two instances.")
               .AtStart(),
-          Integer("engine_shards", "0", 0, 1024, MAILRACE_FIELD(general.engine_shards),
-                  "Threads with an io_uring each. 0: one for each core.",
-                  "To leave cores to the application on the same machine.")
+          Integer(
+              "engine_shards", "0", 0, 1024, MAILRACE_FIELD(general.engine_shards),
+              "Threads with an io_uring each. 0: one for each core but one, which the commit "
+              "thread uses, and at least one.",
+              "Fewer leave cores to the application on the same machine; more, up to the cores, "
+              "when `mailrace bench` finds the shards at their limit.")
               .AtStart(),
           Octets("queue_memory_limit", "512M", 16 << 20, INT64_MAX,
                  MAILRACE_FIELD(general.queue_memory_limit),

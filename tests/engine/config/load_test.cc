@@ -46,7 +46,7 @@ TEST_F(LoadTest, AnEmptyMainCfIsPostfixesDefaults) {
   EXPECT_EQ(o.general.queue_directory, "/var/spool/mailrace");
   EXPECT_EQ(o.general.data_directory, "/var/lib/mailrace");
   EXPECT_EQ(o.general.config_directory, directory_.path());
-  EXPECT_EQ(o.general.engine_shards, 4);
+  EXPECT_EQ(o.general.engine_shards, 3) << "the commit thread has the fourth core";
   EXPECT_EQ(o.general.queue_memory_limit, int64_t{512} << 20);
   EXPECT_EQ(o.log.syslog_name, "postfix");
   EXPECT_EQ(o.log.log_output, "stderr");
@@ -77,6 +77,14 @@ TEST_F(LoadTest, AnEmptyMainCfIsPostfixesDefaults) {
   EXPECT_EQ(o.submission.smtpd_forbid_bare_newline, "reject");
   EXPECT_EQ(o.submission.message_size_limit, 10240000);
   EXPECT_TRUE(config->sasl_passwords->empty());
+}
+
+TEST_F(LoadTest, AMachineOfOneCoreHasAShard) {
+  environment_.processors = 1;
+  EXPECT_EQ(Load("")->options.general.engine_shards, 1);
+  environment_.processors = 2;
+  EXPECT_EQ(Load("")->options.general.engine_shards, 1);
+  EXPECT_EQ(Load("engine_shards = 2\n")->options.general.engine_shards, 2);
 }
 
 TEST_F(LoadTest, TheHowTosFirstSetUp) {

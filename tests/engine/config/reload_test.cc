@@ -51,9 +51,9 @@ TEST_F(ReloadTest, WhatNeedsARestartStaysAndIsSaidWithItsPlaceAndBothValues) {
 
 TEST_F(ReloadTest, TheNumberOfShardsStaysAlsoWhereTheMachineDecidedIt) {
   const auto running = Load("");
-  EXPECT_EQ(Reload(*running, "engine_shards = 2\n")->options.general.engine_shards, 4);
+  EXPECT_EQ(Reload(*running, "engine_shards = 2\n")->options.general.engine_shards, 3);
   environment_.processors = 8;
-  EXPECT_EQ(Reload(*running, "")->options.general.engine_shards, 4);
+  EXPECT_EQ(Reload(*running, "")->options.general.engine_shards, 3);
 }
 
 TEST_F(ReloadTest, ManyReloadsLaterItIsStillWhatTheProcessStartedWith) {
