@@ -95,7 +95,7 @@ TEST(BenchModelTest, MoreSessionsCarryNoMoreThanTheNextStationAllows) {
   const BenchVerdict verdict = Diagnose(figures, TwoSessions());
   ASSERT_THAT(verdict.proposals, SizeIs(1));
   EXPECT_DOUBLE_EQ(verdict.proposals[0].predicted, 80);
-  EXPECT_FALSE(verdict.proposals[0].at_least) << "its own bound, too";
+  EXPECT_EQ(verdict.proposals[0].next_limit, "") << "its own bound, too";
   EXPECT_EQ(verdict.proposals[0].to, "4") << "as many as can be used, not ten times as many";
 }
 
@@ -190,7 +190,7 @@ TEST(BenchModelTest, ABusyShardAsksForMoreShardsWhereThereAreCores) {
   EXPECT_EQ(verdict.proposals[0].parameter, "engine_shards");
   EXPECT_EQ(verdict.proposals[0].to, "4");
   EXPECT_DOUBLE_EQ(verdict.proposals[0].predicted, 1000 / 0.40) << "then the machine is full";
-  EXPECT_TRUE(verdict.proposals[0].at_least);
+  EXPECT_EQ(verdict.proposals[0].next_limit, "all cores of the machine");
 }
 
 TEST(BenchModelTest, ABusyShardOnEachCoreIsTheEnd) {

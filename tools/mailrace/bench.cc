@@ -159,7 +159,7 @@ Json ToJson(const BenchVerdict& verdict, const BenchFigures& f) {
                          {"from", proposal.from},
                          {"to", proposal.to},
                          {"predicted", proposal.predicted},
-                         {"at_least", proposal.at_least},
+                         {"next_limit", proposal.next_limit},
                          {"why", proposal.why}});
   }
   return {{"delivered", f.delivered},
@@ -174,7 +174,9 @@ Json ToJson(const BenchVerdict& verdict, const BenchFigures& f) {
 }
 
 std::string Predicted(const BenchProposal& proposal) {
-  return fmt::format("{}{:.0f}", proposal.at_least ? "at least " : "", proposal.predicted);
+  if (proposal.next_limit.empty()) return fmt::format("{:.0f} messages/s", proposal.predicted);
+  return fmt::format("up to {:.0f} messages/s, by then the limit is {},", proposal.predicted,
+                     proposal.next_limit);
 }
 
 void Print(const BenchVerdict& verdict, const BenchFigures& f) {
@@ -193,7 +195,7 @@ void Print(const BenchVerdict& verdict, const BenchFigures& f) {
     return;
   }
   for (const BenchProposal& proposal : verdict.proposals) {
-    std::printf("\nproposal: %s = %s (is %s): %s messages/s predicted\n          %s\n",
+    std::printf("\nproposal: %s = %s (is %s): %s predicted\n          %s\n",
                 proposal.parameter.c_str(), proposal.to.c_str(), proposal.from.c_str(),
                 Predicted(proposal).c_str(), proposal.why.c_str());
   }
@@ -246,9 +248,9 @@ absl::Status Advisor::TryProposal(const BenchProposal& proposal) {
                       {"to", proposal.to},
                       {"predicted", proposal.predicted},
                       {"measured", again->figures.delivered}};
-  Say(fmt::format("predicted {} messages/s, measured {:.0f}: {:.0f} % of the prediction\n",
-                  Predicted(proposal), again->figures.delivered,
-                  again->figures.delivered / proposal.predicted * 100));
+  Say(fmt::format("predicted {}{:.0f} messages/s, measured {:.0f}: {:.0f} % of the prediction\n",
+                  proposal.next_limit.empty() ? "" : "up to ", proposal.predicted,
+                  again->figures.delivered, again->figures.delivered / proposal.predicted * 100));
   Say(fmt::format("now busiest: {} ({:.0f} %)\n", verdict.stations.front().name,
                   verdict.stations.front().used * 100));
   return absl::OkStatus();

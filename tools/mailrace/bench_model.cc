@@ -73,17 +73,19 @@ std::vector<BenchStation> Stations(const BenchFigures& f, const BenchKnobs& knob
   return stations;
 }
 
-// The lowest bound if that of `kind` becomes `allows`.
-double Predict(const std::vector<BenchStation>& stations, Kind kind, double allows) {
-  double lowest = allows;
+// The one with the lowest bound beside that of `kind`, or null.
+const BenchStation* LowestOther(const std::vector<BenchStation>& stations, Kind kind) {
+  const BenchStation* lowest = nullptr;
   for (const BenchStation& station : stations) {
-    if (station.kind != kind) lowest = std::min(lowest, station.at_most);
+    if (station.kind == kind) continue;
+    if (lowest == nullptr || station.at_most < lowest->at_most) lowest = &station;
   }
   return lowest;
 }
 
 double OthersAllow(const std::vector<BenchStation>& stations, Kind kind) {
-  return Predict(stations, kind, kUnlimited);
+  const BenchStation* lowest = LowestOther(stations, kind);
+  return lowest == nullptr ? kUnlimited : lowest->at_most;
 }
 
 using Proposals = std::vector<BenchProposal>;
@@ -91,13 +93,14 @@ using Proposals = std::vector<BenchProposal>;
 // What a setting is predicted to do that makes `kind` allow `allows`.
 BenchProposal Propose(const std::vector<BenchStation>& stations, Kind kind, double allows,
                       std::string parameter, std::string from, std::string to, std::string why) {
-  const double predicted = Predict(stations, kind, allows);
+  const BenchStation* other = LowestOther(stations, kind);
+  const bool other_limits = other != nullptr && other->at_most < allows;
   BenchProposal proposal;
   proposal.parameter = std::move(parameter);
   proposal.from = std::move(from);
   proposal.to = std::move(to);
-  proposal.predicted = predicted;
-  proposal.at_least = predicted < allows;
+  proposal.predicted = other_limits ? other->at_most : allows;
+  if (other_limits) proposal.next_limit = other->name;
   proposal.why = std::move(why);
   return proposal;
 }

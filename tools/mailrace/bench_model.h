@@ -78,9 +78,10 @@ struct BenchProposal {
   std::string from;
   std::string to;
   double predicted = 0;  // Messages a second.
-  // It is another station's bound then, as measured at this rate: demands fall a little as rates
-  // grow, since groups and turns are shared by more.
-  bool at_least = false;
+  // The station whose bound that is, if another one's than what the setting widens: two stations
+  // that are both nearly full wait for each other now and then, so this is what can be had at best.
+  // Empty: none.
+  std::string next_limit;
   // A message needs less then; else there is more of what it needs, and others may miss it.
   bool saves = false;
   std::string why;
