@@ -138,13 +138,16 @@ std::string Builder::TypedAddress(std::string_view address) const {
 // utf-8 address the one that fits here: RFC 6533 3.
 std::string Builder::OriginalRecipient(std::string_view orcpt) const {
   const size_t semicolon = orcpt.find(';');
-  if (semicolon == std::string_view::npos) return "rfc822;" + Address(orcpt);
-  const std::string type = Address(orcpt.substr(0, semicolon));
-  const std::string address = Address(orcpt.substr(semicolon + 1));
-  if (!EqualsIgnoreCase(type, "utf-8")) return fmt::format("{};{}", type, address);
-  const std::string native = Address(DecodeUtf8Addr(address));
+  const std::string type = semicolon == std::string_view::npos
+                               ? "rfc822"
+                               : OneLine(orcpt.substr(0, semicolon), false, kAddressOctetsMax);
+  const std::string_view rest = orcpt.substr(semicolon + 1);  // All of it without a type.
+  if (!EqualsIgnoreCase(type, "utf-8")) {
+    // Only the type "utf-8" has a spelling for where UTF-8 does not pass (RFC 6533 3).
+    return fmt::format("{};{}", type, OneLine(rest, global_, kAddressOctetsMax));
+  }
+  const std::string native = Address(DecodeUtf8Addr(Address(rest)));
   if (global_) return fmt::format("{};{}", type, native);
-  if (!IsValidUtf8(native)) return fmt::format("{};{}", type, address);
   return fmt::format("{};{}", type, Utf8AddrXtext(native).substr(0, kEncodedAddressOctetsMax));
 }
 

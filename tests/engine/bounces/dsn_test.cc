@@ -420,6 +420,21 @@ TEST(DsnTest, Smtputf8MailOfPlainAsciiNeedsNoSmtputf8Back) {
   EXPECT_FALSE(dsn.smtputf8);
 }
 
+// Only the type utf-8 has a spelling in ASCII; what else came in UTF-8 is not sent where it
+// would need 8 bits.
+TEST(DsnTest, AnOriginalRecipientOfAnotherTypeIsAsciiInAPlainNotice) {
+  DsnRequest request = Failure();
+  request.smtputf8 = true;
+  request.seven_bit = true;
+  request.recipients = {Refused("a@example.net"), Refused("b@example.net")};
+  request.recipients[0].orcpt = "x400;us\xc3\xa9r";
+  request.recipients[1].orcpt = "us\xc3\xa9r@example.net";
+  const Dsn dsn = BuildDsn(request);
+  EXPECT_FALSE(dsn.eight_bit);
+  EXPECT_THAT(dsn.content, HasSubstr("\r\nOriginal-Recipient: x400;us??r\r\n"));
+  EXPECT_THAT(dsn.content, HasSubstr("\r\nOriginal-Recipient: rfc822;us??r@example.net\r\n"));
+}
+
 // The relay that refuses internationalised mail would refuse a notice that is such mail.
 TEST(DsnTest, NoticeToAPlainAddressNeedsNoSmtputf8AndNo8bitWhateverItReports) {
   const std::string original =
