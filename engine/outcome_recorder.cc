@@ -25,6 +25,14 @@ bool Contains(const std::vector<ReportedRecipient>& reports, uint32_t index) {
                      [index](const ReportedRecipient& r) { return r.index == index; });
 }
 
+// Nothing that this pass found out settles `index`.
+bool StillOwed(const JobPass& pass, uint32_t index) {
+  const bool delivered =
+      std::find(pass.delivered.begin(), pass.delivered.end(), index) != pass.delivered.end();
+  return pass.message()->pending(index) && !delivered && !Contains(pass.failed, index) &&
+         !Contains(pass.relayed, index);
+}
+
 // The operator's decision is policy: RFC 3463 X.7.0.
 constexpr EnhancedStatus kBounceStatus{5, 7, 0};
 
@@ -479,15 +487,9 @@ bool OutcomeRecorder::EndWish(QueueId id) {
 }
 
 void OutcomeRecorder::BouncePending(JobPass* pass, std::string_view reason) {
-  const QueuedMessage& message = *pass->message();
   const std::string text = BounceText(reason);
   for (const uint32_t index : pass->recipients()) {
-    const bool delivered =
-        std::find(pass->delivered.begin(), pass->delivered.end(), index) != pass->delivered.end();
-    if (!message.pending(index) || delivered || Contains(pass->failed, index) ||
-        Contains(pass->relayed, index)) {
-      continue;
-    }
+    if (!StillOwed(*pass, index)) continue;
     context_->stats->failed.Add();
     pass->failed.push_back({index, kBounceStatus, text});
   }
@@ -496,16 +498,10 @@ void OutcomeRecorder::BouncePending(JobPass* pass, std::string_view reason) {
 }
 
 void OutcomeRecorder::ExpirePending(JobPass* pass) {
-  const QueuedMessage& message = *pass->message();
-  context_->logger->Info(
-      "qmgr", logs::ExpiredLine(message.id().ToString(), message.envelope().reverse_path));
+  const queue::Envelope& envelope = pass->message()->envelope();
+  context_->logger->Info("qmgr", logs::ExpiredLine(envelope.id.ToString(), envelope.reverse_path));
   for (const uint32_t index : pass->recipients()) {
-    const bool delivered =
-        std::find(pass->delivered.begin(), pass->delivered.end(), index) != pass->delivered.end();
-    if (!message.pending(index) || delivered || Contains(pass->failed, index) ||
-        Contains(pass->relayed, index)) {
-      continue;
-    }
+    if (!StillOwed(*pass, index)) continue;
     context_->stats->expired.Add();
     ReportedRecipient expired;
     const auto last = std::find_if(pass->deferred.rbegin(), pass->deferred.rend(),
