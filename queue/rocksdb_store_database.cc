@@ -86,6 +86,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksdbStoreOpti
   // Ids rise, and what is removed was written not long ago: an insertion that starts where
   // the last one was, not at the top of the list, needs a third of the comparisons.
   family.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
+  // What is read back, a backlog, is in tables: up to six memtables say no before they do.
+  family.memtable_whole_key_filtering = true;
+  family.memtable_prefix_bloom_size_ratio = 0.02;
   for (const char* name : kFamilyNames) families.emplace_back(name, family);
   // Only retry records are often looked for and not there.
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
