@@ -199,7 +199,8 @@ ParameterGroup SmtpTimeParameters() {
                   "at most so many for each connection."),
           Time("smtp_tolerance_time", "1h", 's', 1, kDay, MAILRACE_FIELD(smtp.smtp_tolerance_time),
                "For how long a relay that lost its place when it was spoken to ahead of its "
-               "replies gets one message at a time and no BDAT.",
+               "replies gets one message at a time and no BDAT, and one that said 452 to some of a "
+               "message's recipients is asked for no more than it took.",
                "Less when such a relay has been mended; a reload forgets at once."),
       }};
 }

@@ -275,9 +275,8 @@ Task<void> Destination::Work(Worker* worker) {
     std::optional<Failure> failure = co_await worker->setup.session->RunTransactions(worker);
     worker->KeepTlsSessions();
     if (std::optional<std::string> news = worker->setup.session->tolerance().TakeNews()) {
-      context_->logger->Warning("smtp",
-                                fmt::format("server {} was spoken to ahead of its replies: {}",
-                                            logs::PeerName(*worker->setup.relay), *news));
+      context_->logger->Warning(
+          "smtp", fmt::format("server {} {}", logs::PeerName(*worker->setup.relay), *news));
     }
     if (failure) {
       context_->stats->sessions_open.Subtract();

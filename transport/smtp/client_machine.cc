@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/text.h"
+
 namespace mailrace::transport::smtp {
 
 namespace {
@@ -40,6 +42,7 @@ void ClientMachine::Take(OutgoingMessage* message, bool more_follow) {
   options.chunking = before.streamed || (ahead_.chunking && more_follow);
   options.streamed = options.chunking && ahead_.window > 0;
   options.tolerance = options_.tolerance;
+  options.recipients_max = ahead_.recipients_max;
   options.session_used_before = options_.session_used_before;
   options.behind_end_of_data = !transactions_.empty();
   // A refused BDAT leaves it open what the server has (RFC 3030 2), and what follows in a
@@ -99,12 +102,15 @@ std::optional<Failure> ClientMachine::Answer(Reply reply, MonoTime now) {
   const bool end = current->expected_step() == Step::kEndOfData;
   if (unanswered_commands_ > 0) --unanswered_commands_;
   // RFC 5321 3.8: behind a 421 there is nothing.
-  if (ending_ && ending_->reply && ending_->kind == Failure::Kind::kReply) {
+  if (closing()) {
     return Break({Failure::Kind::kProtocol, current->expected_step(), std::move(reply),
                   "a reply behind a 421"});
   }
   NoteRunAhead();
   std::optional<Failure> failure = current->Answer(std::move(reply));
+  if (const Reply* const said = current->TakeTooMany(); said != nullptr && options_.tolerance) {
+    options_.tolerance->TooManyRecipients(current->accepted(), Printable(said->ToString()), now);
+  }
   if (failure) return EndWhenAnswered(*std::move(failure));
   if (end && !current->out_of_step()) Teach(*current, ahead, now);
   if (!expects_reply()) {
@@ -162,8 +168,7 @@ void ClientMachine::AnswerEarly(Reply reply) {
 Failure ClientMachine::Break(Failure failure) {
   if (!ending_) NoteRunAhead();
   // A server that said 421 and closed has said all about what was behind.
-  const bool closed =
-      ending_ && ending_->kind == Failure::Kind::kReply && failure.kind == Failure::Kind::kLost;
+  const bool closed = closing() && failure.kind == Failure::Kind::kLost;
   const auto current = Current();
   if (current != transactions_.end() && !closed) {
     current->Break(failure);

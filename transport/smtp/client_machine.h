@@ -33,6 +33,7 @@ struct RunAhead {
   bool cross_message = false;  // The next MAIL may follow an unanswered end of data.
   bool chunking = false;       // BDAT where more mail follows. REQUIRES: pipelining.
   size_t window = 0;           // With chunking: transactions that may be streamed; 0: none.
+  size_t recipients_max = 0;   // Of a transaction; 0: no limit is known.
 };
 
 class ClientMachine {
@@ -72,6 +73,11 @@ class ClientMachine {
     ++unanswered_commands_;
   }
 
+  // The server said 421: it says no more.
+  bool closing() const {
+    return ending_ && ending_->kind == Failure::Kind::kReply && ending_->reply &&
+           ending_->reply->code == 421;
+  }
   bool expects_reply() const;
   Step expected_step() const;  // REQUIRES: expects_reply().
   // What is written next. REQUIRES: under_way().

@@ -48,10 +48,9 @@ Task<std::optional<Failure>> ClientSession::AdvanceStream(ClientMachine* machine
     if (failure) co_return failure;
   }
   if (!machine->expects_reply()) co_return std::nullopt;
-  const bool closing = machine->ending() && machine->ending()->kind == Failure::Kind::kReply;
   const Step step = machine->expected_step();
   std::optional<Failure> failure =
-      co_await ReadReply(step, closing ? kLastWordsWait : TimeoutOf(step));
+      co_await ReadReply(step, machine->closing() ? kLastWordsWait : TimeoutOf(step));
   if (failure) co_return machine->Break(*std::move(failure));
   heard_ = true;
   co_return machine->Answer(std::exchange(reply_, Reply()), loop_->clock().Mono());

@@ -65,6 +65,7 @@ void ClientSession::UpdateRunAhead(ClientMachine* machine) {
   // it would be uncertain. So its first transaction waits for a reply.
   ahead.chunking = heard_ && pipelining && capabilities_.chunking && tolerance.chunking(now);
   if (ahead.chunking) ahead.window = tolerance.window(now);
+  ahead.recipients_max = tolerance.recipients_max(now);
   machine->set_run_ahead(ahead);
 }
 

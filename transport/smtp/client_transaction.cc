@@ -28,6 +28,29 @@ Reply AsTooManyRecipients(Reply reply) {
   return reply;
 }
 
+// Of the count (RFC 5321 4.5.3.1.10, RFC 3463 X.5.3), not of a mailbox or a full disk.
+bool SaysTooManyRecipients(const Reply& reply) {
+  if (reply.lines.empty()) return false;
+  if (EnhancedStatus::ParsePrefix(reply.lines[0])) {
+    const EnhancedStatus status = reply.enhanced();
+    return status.subject == 5 && status.detail == 3;
+  }
+  const std::string text = AsciiLowered(reply.ToString());
+  return text.find("too many") != text.npos && text.find("recipient") != text.npos;
+}
+
+// A server's limit of messages in a session, where it has no 421 for that: "452 4.5.3 Too many
+// messages sent" (OpenSMTPD).
+bool SaysTooManyMessages(const Reply& reply) {
+  if (!reply.transient()) return false;
+  const EnhancedStatus status = reply.enhanced();
+  if (status.subject == 5 && status.detail == 3) return true;
+  const std::string text = AsciiLowered(reply.ToString());
+  return text.find("too many") != text.npos &&
+         (text.find("messages") != text.npos || text.find("mails") != text.npos ||
+          text.find("transactions") != text.npos);
+}
+
 // Unrecognised, not implemented, bad sequence; or the server says in words or by RFC 3463
 // X.5.0 and X.5.1 that the dialogue, not the mail, displeases it. To what travelled behind an
 // end of data they mean that the server lost its place (it read the content as commands, or
@@ -76,8 +99,8 @@ ClientTransaction::ClientTransaction(OutgoingMessage* message, const Capabilitie
     return;
   }
   // The others stay untried and come in another transaction.
-  if (capabilities_->rcpt_max > 0) {
-    recipients_ = std::min<size_t>(recipients_, capabilities_->rcpt_max);
+  for (const size_t limit : {size_t{capabilities_->rcpt_max}, options_.recipients_max}) {
+    if (limit > 0) recipients_ = std::min(recipients_, limit);
   }
   bool any = false;
   for (size_t i = 0; i < recipients_; ++i) {
@@ -208,6 +231,15 @@ void ClientTransaction::RefuseRest(Step step, const Reply& reply) {
   SetRest(Result::kRefused, step);
 }
 
+void ClientTransaction::RefuseContent(Step step, const Reply& reply) {
+  if (too_many_ && reply.permanent() && SaysTooManyRecipients(reply)) {
+    const Reply said = *message_->recipients[*too_many_].reply;
+    RefuseRest(Step::kRcpt, said);
+  } else {
+    RefuseRest(step, reply);
+  }
+}
+
 void ClientTransaction::WithdrawRefusals() {
   for (size_t i = 0; i < recipients_; ++i) {
     OutgoingRecipient& recipient = message_->recipients[i];
@@ -319,6 +351,12 @@ std::optional<Failure> ClientTransaction::AnswerMail(Reply reply) {
     over_ = true;  // Whatever comes behind it, no MAIL was accepted.
     return failure;
   }
+  // It is the session that has had its share; a new one has another. What a server says so to the
+  // first message of a session, it means.
+  if (options_.session_used_before && SaysTooManyMessages(reply)) {
+    mail_refused_ = true;
+    return EndUntried({Failure::Kind::kReply, Step::kMail, std::move(reply)});
+  }
   if (options_.behind_end_of_data && IsAboutTheDialogue(reply)) {
     return FallOutOfStep(Step::kMail, std::move(reply), "out of step behind the end of data");
   }
@@ -343,6 +381,7 @@ std::optional<Failure> ClientTransaction::AnswerRcpt(size_t index, Reply reply) 
   if (reply.positive()) {
     if (!Plausible(Step::kRcpt, reply)) return Unexpected(Step::kRcpt, std::move(reply));
     ++accepted_;
+    too_many_told_ = too_many_.has_value();  // It was not the count.
     return std::nullopt;
   }
   if (Contradicts(reply, options_.pipelining)) {
@@ -353,7 +392,28 @@ std::optional<Failure> ClientTransaction::AnswerRcpt(size_t index, Reply reply) 
   recipient.result = Result::kRefused;
   recipient.step = Step::kRcpt;
   recipient.reply = AsTooManyRecipients(std::move(reply));
+  const bool too_many = recipient.reply->transient() && SaysTooManyRecipients(*recipient.reply);
+  if (too_many && accepted_ > 0 && !too_many_) too_many_ = index;
   return EndIfClosing(Step::kRcpt, *recipient.reply);
+}
+
+const Reply* ClientTransaction::TakeTooMany() {
+  const bool more_to_hear = answered_.step == Step::kRcpt && !over_;
+  if (!too_many_ || too_many_told_ || more_to_hear) return nullptr;
+  too_many_told_ = true;
+  return &*message_->recipients[*too_many_].reply;
+}
+
+void ClientTransaction::ReleaseTooMany() {
+  for (size_t i = too_many_.value_or(recipients_); i < recipients_; ++i) {
+    OutgoingRecipient& recipient = message_->recipients[i];
+    const bool too_many = recipient.result == Result::kRefused && recipient.step == Step::kRcpt &&
+                          recipient.reply->transient() && SaysTooManyRecipients(*recipient.reply);
+    if (!too_many) continue;
+    recipient.result = Result::kUntried;
+    recipient.step = Step::kMail;
+    recipient.reply.reset();
+  }
 }
 
 std::optional<Failure> ClientTransaction::AnswerData(Reply reply) {
@@ -366,7 +426,7 @@ std::optional<Failure> ClientTransaction::AnswerData(Reply reply) {
   if (accepted_ > 0 && Contradicts(reply, options_.pipelining)) {
     return Unexpected(Step::kData, std::move(reply));
   }
-  RefuseRest(Step::kData, reply);
+  RefuseContent(Step::kData, reply);
   over_ = true;
   return EndIfClosing(Step::kData, reply);
 }
@@ -377,7 +437,7 @@ std::optional<Failure> ClientTransaction::AnswerEnd(Reply reply) {
   over_ = true;
   // After a lone dot nobody is left to whom the reply could matter.
   if (!reply.positive()) {
-    RefuseRest(Step::kEndOfData, reply);
+    RefuseContent(Step::kEndOfData, reply);
     return EndIfClosing(Step::kEndOfData, reply);
   }
   Plausible(Step::kEndOfData, reply);
@@ -385,6 +445,7 @@ std::optional<Failure> ClientTransaction::AnswerEnd(Reply reply) {
     if (PendingAt(i)) message_->recipients[i].reply = reply;
   }
   SetRest(Result::kAccepted, Step::kEndOfData);
+  ReleaseTooMany();
   return std::nullopt;
 }
 

@@ -36,6 +36,8 @@ struct ClientTransactionOptions {
   bool chunking = false;
   // With chunking: content need not wait for the replies to its envelope.
   bool streamed = false;
+  // No more of the message's recipients are named than that; 0: all.
+  size_t recipients_max = 0;
   // How the server answers; borrowed, or null. Learns, and for a streamed one judges.
   Tolerance* tolerance = nullptr;
 };
@@ -106,6 +108,11 @@ class ClientTransaction {
   // Anything of it was written; and nothing of that answered.
   bool said() const { return written_ != begin_; }
   bool unheard() const { return said() && answered_ == begin_; }
+  // Recipients that the server accepted, so far.
+  size_t accepted() const { return accepted_; }
+  // Once, when every recipient was answered or the server closes: what it said to the first one
+  // that was too many, if that is all it said of those behind the accepted ones. Else null.
+  const Reply* TakeTooMany();
   // It was said, and in a streamed one's order, but the server had lost its place: to be said
   // again, with care. Set before the last replies to it have come.
   bool out_of_step() const { return out_of_step_; }
@@ -131,7 +138,12 @@ class ClientTransaction {
   bool nothing_outstanding() const { return answered_ == written_; }
   void RefuseOwn(Reply reply);
   void RefuseRest(Step step, const Reply& reply);
+  // The same by a reply to DATA or to the content. "Too many recipients" there is the word about
+  // RCPT once more: those that had been accepted are not bounced for it, but asked for again.
+  void RefuseContent(Step step, const Reply& reply);
   void SetRest(OutgoingRecipient::Result result, Step step);
+  // Those that were too many for a message that was taken: they come in another transaction.
+  void ReleaseTooMany();
   // The replies heard so far may be another command's: nobody was refused by them.
   void WithdrawRefusals();
   std::optional<Failure> Unexpected(Step step, Reply reply);
@@ -164,11 +176,14 @@ class ClientTransaction {
   OutgoingMessage* const message_;
   const Capabilities* const capabilities_;
   const ClientTransactionOptions options_;
-  size_t recipients_ = 0;  // Of the message, those in this transaction (RFC 9422 RCPTMAX).
+  size_t recipients_ = 0;  // Of the message, those in this transaction.
   Position begin_;         // RSET or MAIL.
   Position written_;       // The next to be written.
   Position answered_;      // The next to be answered.
   size_t accepted_ = 0;    // 2xx to RCPT; out of step those too that no recipient is known of.
+  // The first recipient that was too many for the server, once some had been accepted.
+  std::optional<size_t> too_many_;
+  bool too_many_told_ = false;
   bool mail_accepted_ = false;
   bool mail_refused_ = false;
   bool lone_dot_ = false;  // 354 although nobody takes the message (P-10).

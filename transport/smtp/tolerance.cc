@@ -74,9 +74,18 @@ void Tolerance::LostItsPlace(std::string_view what, Manner spoken, MonoTime now)
   if (before == Manner::kLockStep) return;  // As careful as it gets.
   manner_ = before == Manner::kAhead ? Manner::kOneByOne : Manner::kLockStep;
   const std::string memory(absl::FormatDuration(options_.memory));
-  news_ = fmt::format("{}; for {} it gets {}", what, memory,
+  news_ = fmt::format("was spoken to ahead of its replies: {}; for {} it gets {}", what, memory,
                       manner_ == Manner::kOneByOne ? "one message at a time, and no BDAT"
                                                    : "one command at a time");
+}
+
+void Tolerance::TooManyRecipients(size_t accepted, std::string_view said, MonoTime now) {
+  const size_t before = recipients_max(now);
+  if (accepted == 0 || (before > 0 && before <= accepted)) return;
+  recipients_max_ = accepted;
+  recipients_until_ = now + options_.memory;
+  news_ = fmt::format("takes {} recipients of a message: {}; for {} it is asked for no more",
+                      accepted, said, std::string(absl::FormatDuration(options_.memory)));
 }
 
 void Tolerance::Dropped(std::string_view what, MonoTime now) {

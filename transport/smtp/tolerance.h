@@ -1,6 +1,7 @@
-// What is known of how one server takes a client that runs ahead of its replies. Most keep
-// their place; some announce PIPELINING or CHUNKING and lose it, and nothing of that may
-// cost a message anything: trust is earned message by message, and lost at once.
+// What is known of how much one server takes: of a client that runs ahead of its replies, and of
+// recipients in one message. Most keep their place; some announce PIPELINING or CHUNKING and lose
+// it, and nothing of that may cost a message anything: trust is earned message by message, and lost
+// at once.
 //
 // A stream of BDAT has a danger that DATA has not. Between its commands there is no 354:
 // to a server that sends one reply too many, each 250 that follows would be read one
@@ -10,6 +11,10 @@
 // and each reply in a stream has to be of its command's kind. The first BDAT waits for the
 // replies to its envelope: to who offers CHUNKING and does not know it, the content would be
 // commands.
+//
+// Recipients: a server that takes n and says 452 to all behind them is asked for no more than n
+// (RFC 5321 4.5.3.1.10). Asked for all of them again and again, it may count each as an error and
+// hang up before any of the n is served.
 //
 // One a server, shared by the sessions with it; lives on one shard. Pure.
 #pragma once
@@ -36,7 +41,8 @@ struct ToleranceOptions {
   size_t window_max = 32;
   // [end of message n][MAIL n+1] in one group: smtp_cross_message_pipelining.
   bool cross_message = true;
-  // For how long a server that lost its place is spoken to with care: smtp_tolerance_time.
+  // For how long a server that lost its place is spoken to with care, and one that took too few
+  // recipients is asked for no more: smtp_tolerance_time.
   absl::Duration memory = absl::Hours(1);
 };
 
@@ -87,7 +93,15 @@ class Tolerance {
   // many messages so before is rather being restarted.
   void Dropped(std::string_view what, MonoTime now);
 
-  // What became of it since the last call, for the log, once: "it lost its place: 503 …".
+  // So many recipients were accepted, and all others of the message were too many: `said`.
+  void TooManyRecipients(size_t accepted, std::string_view said, MonoTime now);
+  // Recipients that one transaction may have; 0: no limit is known.
+  size_t recipients_max(MonoTime now) const {
+    return now < recipients_until_ ? recipients_max_ : 0;
+  }
+
+  // What became of it since the last call, for the log, once; it goes on behind the server's
+  // name: "was spoken to ahead of its replies: 503 …".
   std::optional<std::string> TakeNews() { return std::exchange(news_, std::nullopt); }
   absl::Duration memory() const { return options_.memory; }
 
@@ -112,6 +126,8 @@ class Tolerance {
   uint64_t answered_ahead_ = 0;       // Since the last trouble.
   std::array<std::string, 3> kinds_;  // Of replies to MAIL, RCPT and the end of content.
   std::array<bool, 3> learned_{};
+  size_t recipients_max_ = 0;
+  MonoTime recipients_until_;
   std::optional<std::string> news_;
 };
 

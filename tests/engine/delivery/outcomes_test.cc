@@ -55,6 +55,45 @@ TEST_F(Outcomes, ADeferredRecipientAloneIsTriedAgain) {
   EXPECT_THAT(Stored(), IsEmpty());
 }
 
+TEST_F(Outcomes, RecipientsBeyondTheServersLimitFollowAtOnce) {
+  Start();
+  int named = 0;
+  script_ = [&named](Step step, std::string_view) -> std::optional<Act> {
+    if (step == Step::kMail) named = 0;
+    if (step != Step::kRcpt || ++named <= 3) return std::nullopt;
+    return Act{Act::Kind::kReply, "452 4.5.3 too many recipients", false};
+  };
+  Submit(To({"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com",
+             "f@example.com", "g@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_THAT(DeliveredTo(), UnorderedElementsAre("a@example.com", "b@example.com", "c@example.com",
+                                                  "d@example.com", "e@example.com", "f@example.com",
+                                                  "g@example.com"));
+  EXPECT_EQ(delivered(), 3u);
+  EXPECT_THAT(Logged("status=deferred"), IsEmpty());
+  EXPECT_THAT(Logged("takes 3 recipients of a message: 452 4.5.3 too many recipients; for 1h"),
+              SizeIs(1));
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
+TEST_F(Outcomes, AServerThatHangsUpOverTooManyRecipientsIsAskedForLessNextTime) {
+  Start();
+  int named = 0;
+  script_ = [&named](Step step, std::string_view) -> std::optional<Act> {
+    if (step == Step::kMail) named = 0;
+    if (step != Step::kRcpt || ++named <= 2) return std::nullopt;
+    if (named == 3) return Act{Act::Kind::kReply, "452 4.5.3 too many recipients", false};
+    return Act{Act::Kind::kReplyAndHang, "421 4.7.0 too many errors", false};
+  };
+  Submit(To({"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(delivered(), 0u);
+  host_->RunFor(absl::Seconds(400));
+  EXPECT_EQ(delivered(), 3u);
+  EXPECT_THAT(DeliveredTo(), SizeIs(5));
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
 TEST_F(Outcomes, WhatWasDoneIsNotRepeatedAfterACrash) {
   Start();
   Answer(Step::kRcpt, "450 4.2.1 greylisted", 1);

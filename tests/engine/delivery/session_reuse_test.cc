@@ -75,6 +75,35 @@ TEST_F(SessionReuse, TheCountLimitEndsASession) {
   EXPECT_EQ(host_->network().connects(), 3u);
 }
 
+TEST_F(SessionReuse, ASessionThatHasHadItsShareChargesNobody) {
+  Start();
+  // OpenSMTPD: so many messages a session, then 452 to each further MAIL.
+  script_ = [this](Step step, std::string_view) -> std::optional<Act> {
+    const size_t share = 3 * host_->network().connects();
+    if (step != Step::kMail || delivered() < share) return std::nullopt;
+    return Act{Act::Kind::kReply, "452 4.5.3 Too many recipients: Too many messages sent", false};
+  };
+  for (int i = 0; i < 10; ++i) Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(delivered(), 10u);
+  EXPECT_EQ(host_->network().connects(), 4u);
+  EXPECT_THAT(Logged("status=deferred"), IsEmpty());
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
+TEST_F(SessionReuse, AServerThatTakesNoMoreFromAnybodyIsBelievedOnANewSession) {
+  Start();
+  script_ = [this](Step step, std::string_view) -> std::optional<Act> {
+    if (step != Step::kMail || delivered() < 3) return std::nullopt;
+    return Act{Act::Kind::kReply, "452 4.5.3 too many messages this hour", false};
+  };
+  for (int i = 0; i < 10; ++i) Submit(To({"a@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(delivered(), 3u);
+  EXPECT_THAT(Logged("status=deferred (host"), SizeIs(7));
+  EXPECT_LE(host_->network().connects(), 8u) << "a refusal on a new session ends the asking";
+}
+
 TEST_F(SessionReuse, TheTimeLimitEndsASession) {
   settings_.connection_reuse_time_limit = absl::Seconds(3);
   Start();

@@ -121,6 +121,24 @@ TEST(Tolerance, OneThatTookManyAndHangsUpOnlyEarnsItsWindowAgain) {
   EXPECT_EQ(t.TakeNews(), std::nullopt);
 }
 
+TEST(Tolerance, AServersLimitOfRecipientsIsKnownForAWhile) {
+  Tolerance t({.memory = absl::Hours(1)});
+  EXPECT_EQ(t.recipients_max(kStart), 0u);
+  t.TooManyRecipients(10, "452 4.5.3 too many", kStart);
+  EXPECT_EQ(t.recipients_max(kStart), 10u);
+  EXPECT_THAT(t.TakeNews(), testing::Optional(std::string(
+                                "takes 10 recipients of a message: 452 4.5.3 too many; for 1h it "
+                                "is asked for no more")));
+  // A session that had asked before.
+  t.TooManyRecipients(10, "452 4.5.3 too many", kStart);
+  t.TooManyRecipients(12, "452 4.5.3 too many", kStart);
+  EXPECT_EQ(t.TakeNews(), std::nullopt);
+  EXPECT_EQ(t.recipients_max(kStart), 10u);
+  t.TooManyRecipients(4, "452 4.5.3 too many", kStart);
+  EXPECT_EQ(t.recipients_max(kStart), 4u);
+  EXPECT_EQ(t.recipients_max(kStart + absl::Hours(1)), 0u);
+}
+
 TEST(Tolerance, AWindowOfZeroMeansNoBdat) {
   Tolerance t({.window_max = 0});
   EXPECT_FALSE(t.chunking(kStart));
