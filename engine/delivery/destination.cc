@@ -139,7 +139,7 @@ OutgoingMessage* Destination::Worker::Next() {
     }
   }
   if (chosen == nullptr) return nullptr;
-  DeliveryTransaction* const transaction = chosen->NextTransaction();
+  DeliveryTransaction* const transaction = chosen->NextTransaction(setup.session->recipients_max());
   transaction->set_use(++uses_);
   ++out_;
   if (uses_ > 1) context.stats->sessions_reused.Add();

@@ -96,7 +96,7 @@ JobPass::~JobPass() {
   for (const uint32_t index : recipients_) message_->GiveBack(index);
 }
 
-DeliveryTransaction* JobPass::NextTransaction() {
+DeliveryTransaction* JobPass::NextTransaction(size_t server_max) {
   if (next_ >= recipients_.size()) return nullptr;
   const queue::Envelope& envelope = message_->envelope();
   auto transaction = std::make_unique<DeliveryTransaction>(
@@ -107,7 +107,8 @@ DeliveryTransaction* JobPass::NextTransaction() {
   transaction->smtputf8 = envelope.smtputf8;
   transaction->ret = RetValue(envelope.ret);
   transaction->envid = EncodeXtext(envelope.envid);
-  const size_t end = std::min(recipients_.size(), next_ + per_transaction_);
+  const size_t count = server_max > 0 ? std::min(per_transaction_, server_max) : per_transaction_;
+  const size_t end = std::min(recipients_.size(), next_ + count);
   transaction->recipients.reserve(end - next_);
   for (; next_ < end; ++next_) {
     const queue::Recipient& recipient = envelope.recipients[recipients_[next_]];

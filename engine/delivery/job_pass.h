@@ -74,8 +74,9 @@ class JobPass {
   JobPass& operator=(const JobPass&) = delete;
 
   bool more() const { return next_ < recipients_.size(); }
-  // Null when every recipient was handed out.
-  DeliveryTransaction* NextTransaction();
+  // Null when every recipient was handed out. `server_max`: recipients that the server takes at
+  // a time; 0: no limit is known. What were beyond it would wait with whom the server defers.
+  DeliveryTransaction* NextTransaction(size_t server_max);
   void TransactionFinished() { --out_; }
   // Nothing is handed out and nothing is left to hand out.
   bool finished() const { return out_ == 0 && next_ >= recipients_.size(); }

@@ -95,6 +95,9 @@ class ClientSession {
   // code and enhanced status like a server's and `own_reply` says so in Failure.text.
   Task<std::optional<Failure>> RunTransactions(TransactionSource* source);
 
+  // Recipients that one transaction may have, as the server says (RFC 9422 RCPTMAX) or was found
+  // to take; 0: no limit is known. Those beyond it stay untried.
+  size_t recipients_max() const;
   // What is known of the server; never null.
   Tolerance& tolerance() { return *options_.tolerance; }
 

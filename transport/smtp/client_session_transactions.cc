@@ -49,6 +49,12 @@ bool ClientSession::mails_used_up(const ClientMachine& machine) const {
   return capabilities_.mail_max > 0 && mails_ + machine.started() >= capabilities_.mail_max;
 }
 
+size_t ClientSession::recipients_max() const {
+  const size_t said = capabilities_.rcpt_max;
+  const size_t found = options_.tolerance->recipients_max(loop_->now());
+  return said > 0 && found > 0 ? std::min(said, found) : std::max(said, found);
+}
+
 void ClientSession::TakeNext(ClientMachine* machine, TransactionSource* source) {
   if (!machine->can_take() || mails_used_up(*machine)) return;
   OutgoingMessage* const message = source->Next();
@@ -65,7 +71,7 @@ void ClientSession::UpdateRunAhead(ClientMachine* machine) {
   // it would be uncertain. So its first transaction waits for a reply.
   ahead.chunking = heard_ && pipelining && capabilities_.chunking && tolerance.chunking(now);
   if (ahead.chunking) ahead.window = tolerance.window(now);
-  ahead.recipients_max = tolerance.recipients_max(now);
+  ahead.recipients_max = recipients_max();
   machine->set_run_ahead(ahead);
 }
 

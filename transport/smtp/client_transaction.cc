@@ -99,9 +99,7 @@ ClientTransaction::ClientTransaction(OutgoingMessage* message, const Capabilitie
     return;
   }
   // The others stay untried and come in another transaction.
-  for (const size_t limit : {size_t{capabilities_->rcpt_max}, options_.recipients_max}) {
-    if (limit > 0) recipients_ = std::min(recipients_, limit);
-  }
+  if (options_.recipients_max > 0) recipients_ = std::min(recipients_, options_.recipients_max);
   bool any = false;
   for (size_t i = 0; i < recipients_; ++i) {
     OutgoingRecipient& recipient = message_->recipients[i];

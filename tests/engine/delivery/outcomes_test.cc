@@ -76,6 +76,30 @@ TEST_F(Outcomes, RecipientsBeyondTheServersLimitFollowAtOnce) {
   EXPECT_THAT(Stored(), IsEmpty());
 }
 
+TEST_F(Outcomes, NobodyWaitsForADeferredRecipientOnceTheLimitIsKnown) {
+  settings_.limits.initial_concurrency = 1;
+  settings_.limits.concurrency_limit = 1;
+  Start();
+  int named = 0;
+  script_ = [&named](Step step, std::string_view argument) -> std::optional<Act> {
+    if (step == Step::kMail) named = 0;
+    if (step != Step::kRcpt) return std::nullopt;
+    if (argument.find("<later@") != std::string_view::npos) {
+      return Act{Act::Kind::kReply, "450 4.2.1 greylisted", false};
+    }
+    if (++named <= 3) return std::nullopt;
+    return Act{Act::Kind::kReply, "452 4.5.3 too many recipients", false};
+  };
+  Submit(To({"a@example.com", "b@example.com", "c@example.com", "d@example.com"}));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(DeliveredTo().size(), 4u);
+  std::vector<std::string> many = {"later@example.com"};
+  for (int i = 0; i < 20; ++i) many.push_back("u" + std::to_string(i) + "@example.com");
+  Submit(To(many));
+  host_->RunFor(absl::Seconds(5));
+  EXPECT_EQ(DeliveredTo().size(), 24u);
+}
+
 TEST_F(Outcomes, AServerThatHangsUpOverTooManyRecipientsIsAskedForLessNextTime) {
   Start();
   int named = 0;
