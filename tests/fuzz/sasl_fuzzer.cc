@@ -14,8 +14,8 @@
 namespace mailrace::transport::sasl {
 namespace {
 
-constexpr std::array<std::string_view, 5> kMechanisms = {"PLAIN", "LOGIN", "CRAM-MD5",
-                                                         "SCRAM-SHA-1", "SCRAM-SHA-256"};
+constexpr std::array<std::string_view, 6> kMechanisms = {
+    "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5"};
 constexpr std::string_view kPassword = "s3cret";
 constexpr size_t kRoundsMax = 16;
 
@@ -38,6 +38,7 @@ void CheckClient(std::string_view mechanism, fuzz::FuzzInput input) {
   const auto client = Client::Start(mechanism, {"user", std::string(kPassword)}, "mx.example", "");
   FUZZ_CHECK(client.ok(), std::string(mechanism));
   const bool scram = mechanism.starts_with("SCRAM");
+  const bool mutual = scram || mechanism == "DIGEST-MD5";
   std::string nonce;
   bool first = (*client)->client_first();
   for (size_t round = 0; round < kRoundsMax && (first || !input.empty()); ++round) {
@@ -53,8 +54,8 @@ void CheckClient(std::string_view mechanism, fuzz::FuzzInput input) {
     }
     FUZZ_CHECK(response->size() <= challenge.size() + 512, *response);
     // Only a server that knows the password can prove it.
-    FUZZ_CHECK(!scram || !(*client)->complete(), challenge);
-    if (scram && !said) FUZZ_CHECK(response->find(kPassword) == std::string::npos, *response);
+    FUZZ_CHECK(!mutual || !(*client)->complete(), challenge);
+    if (mutual && !said) FUZZ_CHECK(response->find(kPassword) == std::string::npos, *response);
     if (first) nonce = ScramClientNonce(*response);
     first = false;
   }
@@ -111,8 +112,12 @@ void CheckChoice(uint8_t bits, fuzz::FuzzInput input) {
   FUZZ_CHECK(std::any_of(offered.begin(), offered.end(),
                          [&](const std::string& name) { return EqualsIgnoreCase(name, chosen); }),
              chosen);
-  FUZZ_CHECK(!options.noplaintext || (chosen != "PLAIN" && chosen != "LOGIN"), chosen);
-  FUZZ_CHECK(!(options.noactive || options.mutual_auth) || chosen.starts_with("SCRAM"), chosen);
+  for (const char* in_clear : {"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}) {
+    FUZZ_CHECK(!options.noplaintext || chosen != in_clear, chosen);
+  }
+  const bool scram = chosen.starts_with("SCRAM");
+  FUZZ_CHECK(!options.noactive || scram, chosen);
+  FUZZ_CHECK(!options.mutual_auth || scram || chosen == "DIGEST-MD5", chosen);
   FUZZ_CHECK((bits & 8) != 0 || !chosen.ends_with("-PLUS"), chosen);
 }
 
