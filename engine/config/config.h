@@ -71,9 +71,14 @@ std::shared_ptr<const Config> LoadConfigText(std::string_view file, std::string_
                                              const LoadEnvironment& environment,
                                              Diagnostics* diagnostics);
 
-// The expanded value of one parameter, whatever else is wrong in main.cf or its tables: for
-// asking a running engine, which may work by a configuration from before the mistake.
-// InvalidArgument, NotFound or Unavailable: that value is bad, main.cf cannot be read.
+// Those parameters alone, whatever else is wrong in main.cf or its tables, or not this user's to
+// read: for asking a running engine, which may work by a configuration from before the mistake,
+// and for sendmail(1). The others have their type's value, tables are null.
+// InvalidArgument, NotFound or Unavailable: a value is bad, main.cf cannot be read.
+absl::StatusOr<std::shared_ptr<const Config>> LoadSettings(
+    const std::string& directory, const std::vector<std::string_view>& parameters,
+    const LoadEnvironment& environment);
+// The expanded value of one.
 absl::StatusOr<std::string> LoadSetting(const std::string& directory, std::string_view parameter,
                                         const LoadEnvironment& environment);
 

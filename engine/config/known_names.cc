@@ -1,6 +1,8 @@
 // Names only; the list is of Postfix 3.7 (Debian 12) with what later versions added.
 #include "engine/config/known_names.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -288,6 +290,34 @@ size_t Distance(std::string_view a, std::string_view b, size_t limit) {
 }
 
 }  // namespace
+
+std::string_view MissingEffect(std::string_view name) {
+  struct Effect {
+    std::string_view names;  // Between spaces.
+    std::string_view missing;
+  };
+  static constexpr Effect kEffects[] = {
+      {" always_bcc sender_bcc_maps recipient_bcc_maps ", "no copies are made"},
+      {" content_filter smtpd_proxy_filter smtpd_milters smtpd_milter_maps non_smtpd_milters ",
+       "mail passes no filter, and is not signed by one"},
+      {" header_checks mime_header_checks nested_header_checks body_checks smtp_header_checks "
+       "smtp_mime_header_checks smtp_nested_header_checks smtp_body_checks "
+       "message_reject_characters message_strip_characters ",
+       "content is neither looked at nor changed"},
+      {" smtp_generic_maps canonical_maps sender_canonical_maps recipient_canonical_maps "
+       "masquerade_domains virtual_alias_maps virtual_maps ",
+       "addresses are not rewritten"},
+      {" smtpd_sender_login_maps ", "who logs in may use any sender address"},
+      {" smtp_reply_filter smtp_delivery_status_filter default_delivery_status_filter ",
+       "replies are taken as they are"},
+  };
+  for (const Effect& effect : kEffects) {
+    if (effect.names.find(fmt::format(" {} ", name)) != std::string_view::npos) {
+      return effect.missing;
+    }
+  }
+  return {};
+}
 
 bool IsPostfixName(std::string_view name) {
   if (Names().contains(std::string(name))) return true;

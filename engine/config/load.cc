@@ -81,14 +81,16 @@ class Loader {
     return config_;
   }
 
-  // REQUIRES: the registry has it.
-  absl::StatusOr<std::string> LoadOne(std::string_view name) {
+  // REQUIRES: the registry has them.
+  absl::StatusOr<std::shared_ptr<const Config>> LoadSome(
+      const std::vector<std::string_view>& names) {
     DefineHost();
-    Set(*FindParameter(name));
+    for (const std::string_view name : names) Set(*FindParameter(name));
+    if (config_->options.general.myorigin.starts_with('/')) DeriveOriginFromFile();
     if (diagnostics_->has_errors()) {
       return absl::InvalidArgumentError(diagnostics_->ToString(false));
     }
-    return config_->settings.find(name)->second.value;
+    return config_;
   }
 
  private:
@@ -119,7 +121,13 @@ class Loader {
         continue;
       }
       if (IsPostfixName(name)) {
-        diagnostics_->Note(assignment.place, name, "has no meaning here");
+        const std::string_view missing = MissingEffect(name);
+        if (missing.empty() || assignment.value.empty()) {
+          diagnostics_->Note(assignment.place, name, "has no meaning here");
+        } else {
+          diagnostics_->Warning(assignment.place, name,
+                                fmt::format("is not supported: {}", missing));
+        }
         continue;
       }
       if (referenced.contains(name)) continue;
@@ -337,15 +345,23 @@ std::shared_ptr<const Config> LoadConfigText(std::string_view file, std::string_
   return found.has_errors() ? nullptr : config;
 }
 
-absl::StatusOr<std::string> LoadSetting(const std::string& directory, std::string_view parameter,
-                                        const LoadEnvironment& environment) {
+absl::StatusOr<std::shared_ptr<const Config>> LoadSettings(
+    const std::string& directory, const std::vector<std::string_view>& parameters,
+    const LoadEnvironment& environment) {
   const std::string file = directory + "/main.cf";
   const absl::StatusOr<std::string> text = ReadTextFile(file, MainCf::kFileOctetsMax);
   if (!text.ok()) return text.status();
   Diagnostics elsewhere;
   Diagnostics here;
   return Loader(MainCf::Parse(file, *text, &elsewhere), directory, environment, &here)
-      .LoadOne(parameter);
+      .LoadSome(parameters);
+}
+
+absl::StatusOr<std::string> LoadSetting(const std::string& directory, std::string_view parameter,
+                                        const LoadEnvironment& environment) {
+  const auto config = LoadSettings(directory, {parameter}, environment);
+  if (!config.ok()) return config.status();
+  return (*config)->settings.find(parameter)->second.value;
 }
 
 std::shared_ptr<const Config> LoadConfig(const std::string& directory,

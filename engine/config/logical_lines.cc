@@ -101,6 +101,12 @@ std::vector<LogicalLine> SplitLogicalLines(std::string_view file, std::string_vi
                                            std::string_view parameter, Diagnostics* diagnostics) {
   Splitter splitter(file, parameter, diagnostics);
   int number = 0;
+  // Editors of another system put it there; it would make the first name another one.
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) {
+    text.remove_prefix(kByteOrderMark.size());
+    diagnostics->Warning({std::string(file), 1}, parameter, "byte order mark ignored");
+  }
   while (!text.empty()) {
     ++number;
     const size_t end = text.find('\n');

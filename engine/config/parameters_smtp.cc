@@ -127,8 +127,8 @@ ParameterGroup RelayParameters() {
                 "Do not wait for the reply to QUIT.", "Hardly ever."),
           Octets("smtp_line_length_limit", "998", 0, 1 << 20,
                  MAILRACE_FIELD(smtp.smtp_line_length_limit),
-                 "The longest line of content without its CRLF; submissions with longer ones are "
-                 "refused, never rewritten. 0: none.",
+                 "The longest line of content without its CRLF; SMTP submissions with longer ones "
+                 "are refused, never rewritten; sendmail folds them, as Postfix does. 0: none.",
                  "0 when applications send long lines and the relay takes them."),
       }};
 }

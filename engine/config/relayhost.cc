@@ -29,6 +29,10 @@ absl::Status CheckName(std::string_view name) {
     if (!fine) return Bad(fmt::format("bad character '{}' in host name \"{}\"", c, name));
     if (++label > 63) return Bad(fmt::format("label longer than 63 octets in \"{}\"", name));
   }
+  if (name.find_first_not_of("0123456789.") == std::string_view::npos) {
+    return Bad(fmt::format(
+        "\"{}\" is a number, no host; a port follows a colon, as in relay.example.net:587", name));
+  }
   if (name.front() == '-') return Bad(fmt::format("host name \"{}\" begins with '-'", name));
   return absl::OkStatus();
 }

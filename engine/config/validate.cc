@@ -112,9 +112,28 @@ class Validator {
     if (tls.smtp_tls_secure_cert_match.empty()) {
       Error("smtp_tls_secure_cert_match", "is empty: no certificate could match");
     }
-    if (o_.smtp.smtp_helo_name.empty() ||
-        o_.smtp.smtp_helo_name.find_first_of(" \t\r\n") != std::string::npos) {
-      Error("smtp_helo_name", "must be one host name");
+    HostName("myhostname", o_.general.myhostname);
+    const std::string& helo = o_.smtp.smtp_helo_name;
+    if (helo == o_.general.myhostname) return;
+    // RFC 5321 4.1.3: whoever has no name says his address.
+    const bool literal = helo.starts_with('[') && helo.ends_with(']');
+    if (!literal) HostName("smtp_helo_name", helo);
+  }
+
+  // What every greeting, EHLO, Message-ID and notice says (RFC 5321 2.3.5).
+  void HostName(std::string_view parameter, const std::string& name) {
+    constexpr std::string_view kHostOctets =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    const bool bad = name.empty() || name.size() > 253 ||
+                     name.find_first_not_of(kHostOctets) != std::string::npos ||
+                     name.starts_with('.') || name.ends_with('.') || name.starts_with('-') ||
+                     name.find("..") != std::string::npos;
+    if (bad) {
+      Error(parameter, fmt::format("\"{}\": must be one host name", Printable(name, 255)));
+    } else if (name.find('.') == std::string::npos) {
+      Warning(parameter, fmt::format("\"{}\" is not a full name, such as host.example.com: relays "
+                                     "may refuse it",
+                                     name));
     }
   }
 

@@ -37,8 +37,7 @@ absl::StatusOr<ConfiguredPolicy::ContextPtr> ConfiguredPolicy::MakeContext(
 }
 
 bool ConfiguredPolicy::PrepareOne(const TlsPolicyResult& result, config::Diagnostics* diagnostics) {
-  // What has no policy defers with its reason when it is used; the table's own loader
-  // has warned.
+  // What has no policy defers with its reason when it is used (WarnOfEntry).
   if (!result.policy || result.policy->level == TlsLevel::kNone) return true;
   const std::string key = CanonicalContext(*result.policy);
   if (contexts_.contains(key)) return true;
@@ -53,7 +52,29 @@ bool ConfiguredPolicy::PrepareOne(const TlsPolicyResult& result, config::Diagnos
   return true;
 }
 
+// Postfix finds out when mail is deferred by the entry.
+void ConfiguredPolicy::WarnOfEntry(const tables::LookupTable& table, std::string_view key,
+                                   config::Diagnostics* diagnostics) const {
+  const absl::StatusOr<std::optional<tables::TableHit>> hit = table.Lookup(key);
+  if (!hit.ok() || !hit->has_value()) return;
+  // ".example.net" is looked up for the hosts of that domain.
+  const std::string nexthop = fmt::format("{}{}", key.starts_with('.') ? "host" : "", key);
+  const TlsPolicyResult result = ResolveTlsPolicy(config_->options.tls, *config_->tls_per_site,
+                                                  *config_->tls_policies, nexthop, nexthop);
+  const bool in_file = (*hit)->origin.starts_with('/');
+  const auto setting = config_->settings.find("smtp_tls_policy_maps");
+  const config::Place place = in_file ? config::Place{(*hit)->origin, 0}
+                              : setting == config_->settings.end() ? config::Place{}
+                                                                   : setting->second.place;
+  for (const std::string& warning : result.warnings) {
+    diagnostics->Warning(
+        place, "smtp_tls_policy_maps",
+        fmt::format("{}{}", warning, result.policy ? "" : ": mail for it would be deferred"));
+  }
+}
+
 bool ConfiguredPolicy::Prepare(config::Diagnostics* diagnostics) {
+  WarnOfMissingLogins(*config_, diagnostics);
   const config::Options& options = config_->options;
   const tables::TableList none({});
   const bool tables_used = !config_->tls_per_site->empty() || !config_->tls_policies->empty();
@@ -73,6 +94,7 @@ bool ConfiguredPolicy::Prepare(config::Diagnostics* diagnostics) {
                          diagnostics);
   for (const auto& table : config_->tls_policies->tables()) {
     table->ForEach([&](std::string_view key, std::string_view) {
+      WarnOfEntry(*table, key, diagnostics);
       good = good && PrepareOne(ResolveTlsPolicy(options.tls, *config_->tls_per_site,
                                                  *config_->tls_policies, key, key),
                                 diagnostics);

@@ -33,6 +33,8 @@ class ConfiguredPolicy final : public DestinationPolicy {
   // Makes the contexts of all levels and of all table entries.
   bool Prepare(config::Diagnostics* diagnostics);
   bool PrepareOne(const TlsPolicyResult& result, config::Diagnostics* diagnostics);
+  void WarnOfEntry(const tables::LookupTable& table, std::string_view key,
+                   config::Diagnostics* diagnostics) const;
 
   const std::shared_ptr<const config::Config> config_;
   std::map<std::string, ContextPtr> contexts_;  // By what distinguishes them.

@@ -116,6 +116,54 @@ CredentialResult FindCredentials(const config::SaslOptions& options,
   return out;
 }
 
+namespace {
+
+// The host of "[host]:port", "host:port" and the like.
+std::string HostOfKey(std::string_view key) {
+  if (key.starts_with('[')) return AsciiLowered(key.substr(1, key.find(']') - 1));
+  return AsciiLowered(key.substr(0, key.find(':')));
+}
+
+// An entry for the same host in other words; empty: none.
+std::string SimilarKey(const tables::TableList& passwords, const config::Nexthop& relay) {
+  std::string similar;
+  for (const auto& table : passwords.tables()) {
+    table->ForEach([&](std::string_view key, std::string_view) {
+      if (similar.empty() && HostOfKey(key) == relay.host) similar = key;
+    });
+  }
+  return similar;
+}
+
+}  // namespace
+
+void WarnOfMissingLogins(const config::Config& config, config::Diagnostics* diagnostics) {
+  const config::Options& options = config.options;
+  if (!options.sasl.smtp_sasl_auth_enable || config.sasl_passwords == nullptr) return;
+  // Senders may have their own.
+  if (options.sasl.smtp_sender_dependent_authentication) return;
+  const auto setting = config.settings.find("relayhost");
+  const config::Place place =
+      setting == config.settings.end() ? config::Place{} : setting->second.place;
+  for (const config::Nexthop& relay : options.smtp.relayhost) {
+    const CredentialResult found = FindCredentials(
+        options.sasl, options.general, *config.sasl_passwords, tables::TableList({}),
+        {.sender = "", .host = relay.host, .nexthop = relay.text});
+    if (found.credentials || found.failed) continue;
+    const std::string similar = SimilarKey(*config.sasl_passwords, relay);
+    // With MX records the key may be the name of any of its servers.
+    if (relay.lookup_mx && similar.empty()) continue;
+    diagnostics->Warning(
+        place, "relayhost",
+        fmt::format(
+            "smtp_sasl_password_maps has no entry for {}: mail goes there without a login{}",
+            relay.text,
+            similar.empty()
+                ? ""
+                : fmt::format("; the key {} is not the same", Printable(similar, 100))));
+  }
+}
+
 SecurityOptionsChoice ChooseSecurityOptions(const config::SaslOptions& options,
                                             ConnectionSecurity security) {
   switch (security) {

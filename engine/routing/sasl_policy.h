@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/enhanced_status.h"
+#include "engine/config/config.h"
+#include "engine/config/diagnostics.h"
 #include "engine/config/options.h"
 #include "engine/routing/destination_policy.h"
 #include "engine/tables/lookup_table.h"
@@ -39,6 +41,10 @@ CredentialResult FindCredentials(const config::SaslOptions& options,
                                  const tables::TableList& passwords,
                                  const tables::TableList& token_sources,
                                  const CredentialQuery& query);
+
+// A relayhost without an entry is mostly a key that was written in another way: Postfix sends
+// without a login and the relay refuses. Warns, with the entry that was probably meant.
+void WarnOfMissingLogins(const config::Config& config, config::Diagnostics* diagnostics);
 
 // The state of a connection as far as login cares. `matched` is true only where the
 // policy demanded a match (TlsPolicy::must_match) and the certificate did.

@@ -183,10 +183,11 @@ TEST_F(LoadTest, UnknownNamesWarnWithASuggestionUnlessTheyAreUsed) {
 }
 
 TEST_F(LoadTest, UndefinedNamesAreEmptyAndWarned) {
-  const auto config = Load("relayhost = ${nosuch}a\nsmtp_helo_name = ${nosuch?b}${nosuch:c}\n");
+  const auto config =
+      Load("relayhost = ${nosuch}a\nsmtp_helo_name = ${nosuch?b}${nosuch:c.example}\n");
   ASSERT_NE(config, nullptr);
   EXPECT_EQ(config->options.smtp.relayhost[0].text, "a");
-  EXPECT_EQ(config->options.smtp.smtp_helo_name, "c");
+  EXPECT_EQ(config->options.smtp.smtp_helo_name, "c.example");
   EXPECT_EQ(Messages(), "main.cf:1: warning: relayhost: undefined parameter $nosuch is empty\n");
 }
 
@@ -207,6 +208,37 @@ TEST_F(LoadTest, AStockDebianMainCfIsNoMistake) {
       << Messages();
   EXPECT_EQ(diagnostics_.warnings(), 0U) << Messages();
   EXPECT_THAT(Messages(), HasSubstr("main.cf:2: note: biff: has no meaning here\n"));
+}
+
+// always_bcc that is passed over quietly is an archive that has no mail in it.
+TEST_F(LoadTest, WhatPostfixWouldDoWithMailAndNobodyDoesHereIsAWarning) {
+  ASSERT_NE(Load("always_bcc = archive@example.com\nsmtp_generic_maps = hash:/etc/generic\n"
+                 "header_checks = regexp:/etc/checks\nnon_smtpd_milters = inet:localhost:8891\n"
+                 "smtpd_milters = $non_smtpd_milters\nbody_checks =\n"),
+            nullptr);
+  EXPECT_EQ(diagnostics_.warnings(), 5U) << Messages();
+  EXPECT_THAT(Messages(), HasSubstr("main.cf:1: warning: always_bcc: is not supported: no copies"));
+  EXPECT_THAT(Messages(), HasSubstr("note: body_checks: has no meaning here"));
+}
+
+TEST_F(LoadTest, AByteOrderMarkIsNoPartOfTheFirstName) {
+  const auto config = Load("\xEF\xBB\xBFrelayhost = [relay.example.com]\n");
+  ASSERT_NE(config, nullptr) << Messages();
+  ASSERT_EQ(config->options.smtp.relayhost.size(), 1U);
+  EXPECT_EQ(Messages(), "main.cf:1: warning: byte order mark ignored\n");
+}
+
+TEST_F(LoadTest, AHostNameThatNoRelayWouldTakeIsSaid) {
+  for (const std::string bad : {"a..b", ".example.com", "-x.example.com", "host.example.com.",
+                                "b\u00fcro.example.com", "a b"}) {
+    EXPECT_EQ(Load("myhostname = " + bad + "\n"), nullptr) << bad;
+    EXPECT_THAT(Messages(), HasSubstr("main.cf:1: error: myhostname:")) << bad;
+  }
+  ASSERT_NE(Load("myhostname = localhost\n"), nullptr) << Messages();
+  EXPECT_THAT(Messages(), HasSubstr("warning: myhostname: \"localhost\" is not a full name"));
+  ASSERT_NE(Load("smtp_helo_name = [192.0.2.1]\n"), nullptr);
+  EXPECT_EQ(Messages(), "");
+  EXPECT_EQ(Load("smtp_helo_name = under score\n"), nullptr);
 }
 
 TEST_F(LoadTest, HostNamesAreMadeFullyQualified) {
@@ -391,6 +423,25 @@ TEST(LoadSettingTest, IsFoundWhateverElseIsWrong) {
   ASSERT_TRUE(value.ok()) << value.status();
   EXPECT_EQ(*value, "/var/queue");
   EXPECT_EQ(*LoadSetting(directory.path(), "mail_name", {}), "Mailrace");
+}
+
+// sendmail(1) is called by users who may not read the tables of passwords.
+TEST(LoadSettingTest, SeveralHaveTheirOptionsAndNoTableIsOpened) {
+  TempDirectory directory;
+  std::ofstream(directory.path() + "/mailname") << "example.org\n";
+  std::ofstream(directory.path() + "/main.cf")
+      << "smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = hash:/nonexistent\n"
+         "myorigin = "
+      << directory.path()
+      << "/mailname\nmessage_size_limit = 123\n"
+         "submission_listen = 127.0.0.1:2527\n";
+  const auto config =
+      LoadSettings(directory.path(), {"myorigin", "message_size_limit", "submission_listen"}, {});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ((*config)->options.general.myorigin, "example.org");
+  EXPECT_EQ((*config)->options.submission.message_size_limit, 123);
+  EXPECT_EQ((*config)->options.submission.submission_listen.at(0).ToString(), "127.0.0.1:2527");
+  EXPECT_EQ((*config)->sasl_passwords, nullptr);
 }
 
 TEST(LoadSettingTest, ABadValueAndAMissingFileAreSaidWithTheirNames) {

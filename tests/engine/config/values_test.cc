@@ -107,6 +107,8 @@ TEST(Nexthop, BadOnesSayWhatIsWrong) {
                                                        {"host:nosuchservice", "bad port"},
                                                        {"2001:db8::1", "brackets"},
                                                        {"a..b", "empty label"},
+                                                       {"587", "is a number"},
+                                                       {"192.0.2", "is a number"},
                                                        {"ho st", "bad character"},
                                                        {"smtp_use_tls=yes", "bad character"},
                                                        {"-oQ/tmp", "bad character"},
