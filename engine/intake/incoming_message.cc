@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/address.h"
 #include "base/text.h"
 #include "engine/intake/trace_header.h"
@@ -103,11 +104,33 @@ Task<void> IncomingMessage::Store() {
   }
 }
 
+// Nobody gets a message twice because he is in To and Cc, as in Postfix (duplicate_filter_limit).
+// With other wishes for notices an address stays another recipient. The domain is the same in any
+// case (RFC 5321 2.4).
+void IncomingMessage::RemoveRepeatedRecipients() {
+  std::vector<queue::Recipient>& recipients = envelope_.recipients;
+  if (recipients.size() < 2) return;
+  absl::flat_hash_set<std::string> seen;
+  seen.reserve(recipients.size());
+  const auto repeated = [&seen](const queue::Recipient& recipient) {
+    const std::string_view address = recipient.address;
+    const size_t at = std::min(address.rfind('@'), address.size());
+    return !seen.insert(fmt::format("{}{}\n{}\n{}", address.substr(0, at),
+                                    AsciiLowered(address.substr(at)), recipient.notify,
+                                    recipient.orcpt))
+                .second;
+  };
+  recipients.erase(std::remove_if(recipients.begin(), recipients.end(), repeated),
+                   recipients.end());
+}
+
 // Our fields go to the very top, so that what the client sent stays as it was sent.
 void IncomingMessage::Stamp() {
   stamped_ = true;
+  RemoveRepeatedRecipients();
   refusal_ = HeaderRefusal();
   if (!refusal_.empty()) return;
+  envelope_.smtputf8 = envelope_.smtputf8 && NeedsSmtpUtf8();
   label_problem_ = options_->rules.Apply({headers_.message_class(), headers_.tenant()},
                                          source_.listener, &envelope_);
   if (!options_->rules.keep_headers) RemoveLabels();
@@ -161,6 +184,17 @@ std::string IncomingMessage::HeaderRefusal() const {
     return "550 5.6.7 Error: message header is not valid UTF-8";
   }
   return {};
+}
+
+// Some clients (Go's net/smtp) ask for SMTPUTF8 whenever it is offered. What has nothing
+// internationalised in it goes to any relay, as in Postfix.
+bool IncomingMessage::NeedsSmtpUtf8() const {
+  const std::string_view section = std::string_view(content_).substr(0, headers_.section_octets());
+  return !IsAscii(envelope_.reverse_path) || !IsAscii(section) ||
+         std::any_of(envelope_.recipients.begin(), envelope_.recipients.end(),
+                     [](const queue::Recipient& recipient) {
+                       return !IsAscii(recipient.address) || !IsAscii(recipient.orcpt);
+                     });
 }
 
 std::string IncomingMessage::Finish(bool eight_bit) {

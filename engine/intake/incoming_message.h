@@ -66,6 +66,8 @@ class IncomingMessage {
   void Stamp();
   std::string HeaderRefusal() const;
   void RemoveLabels();
+  void RemoveRepeatedRecipients();
+  bool NeedsSmtpUtf8() const;
 
   Acceptor* const acceptor_;
   const IntakeOptions* const options_;

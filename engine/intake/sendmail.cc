@@ -63,6 +63,10 @@ class Sendmail {
     return action();
   }
 
+  int NoListener() const {
+    return Fail(EX_CONFIG, "submission_listen is empty: there is nobody to hand mail to");
+  }
+
   int NotRunning(const absl::Status& status) const {
     return Fail(EX_TEMPFAIL, fmt::format("mail system is not running or not reachable ({}); "
                                          "the message was not queued",
@@ -70,6 +74,7 @@ class Sendmail {
   }
 
   int RelaySmtp() const {
+    if (environment_.submission_address.empty()) return NoListener();
     absl::StatusOr<SubmissionSocket> socket =
         SubmissionSocket::Connect(environment_.submission_address, environment_.timeout);
     if (!socket.ok()) return NotRunning(socket.status());
@@ -98,6 +103,7 @@ class Sendmail {
   }
 
   int HandOver(const SubmissionRequest& request) const {
+    if (environment_.submission_address.empty()) return NoListener();
     absl::StatusOr<SubmissionSocket> socket =
         SubmissionSocket::Connect(environment_.submission_address, environment_.timeout);
     if (!socket.ok()) return NotRunning(socket.status());
@@ -207,6 +213,7 @@ class Sendmail {
     // Text without any header: what we added must not run into it.
     if (!body.empty() && !body.starts_with("\r\n")) request->content += "\r\n";
     request->content += body;
+    request->content = FoldLongLines(std::move(request->content), environment_.line_length_limit);
     return EX_OK;
   }
 

@@ -11,7 +11,8 @@
 namespace mailrace::engine {
 
 struct SendmailEnvironment {
-  // The engine's submission listener: "127.0.0.1:2525", or a unix socket's path.
+  // The engine's submission listener: "127.0.0.1:2525", or a unix socket's path. Empty: there is
+  // none, EX_CONFIG.
   std::string submission_address = "127.0.0.1:2525";
   std::string myhostname = "localhost";
   std::string myorigin;                    // Behind addresses without a domain; empty: myhostname.
@@ -19,6 +20,7 @@ struct SendmailEnvironment {
   std::string full_name;                   // For a From field that is missing; -F has precedence.
   size_t message_size_limit = 10'240'000;  // Octets; 0: none.
   size_t recipient_limit = 1000;
+  size_t line_length_limit = 998;  // Octets without CRLF; longer lines are folded. 0: none.
   absl::Duration timeout = absl::Seconds(300);  // Of one step of the dialogue.
   int input_fd = 0;
   int output_fd = 1;

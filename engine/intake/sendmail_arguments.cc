@@ -11,10 +11,11 @@ namespace mailrace::engine {
 
 namespace {
 
-// Options that take a value, in the same word or in the next one.
-constexpr std::string_view kWithValue = "ABCFLNRVXbfhoOpr";
+// As Postfix's sendmail reads them, so that the value of an option without meaning is never
+// taken for options ("-eq" for "-q"). Those that take one, in the same word or in the next:
+constexpr std::string_view kWithValue = "ABCFLNORVXbefhopr";
 // Those that take none. "q" takes what stands in its own word only.
-constexpr std::string_view kWithoutValue = "GIUEeimnstvx";
+constexpr std::string_view kWithoutValue = "EGIUcimntvx";
 constexpr size_t kEnvidOctetsMax = 100;
 
 class Parser {
@@ -57,7 +58,7 @@ class Parser {
         return Usage(fmt::format("unknown option -{}", Printable({&option, 1})));
       }
       std::string_view value = letters;
-      if (value.empty() && option != 'o') {
+      if (value.empty()) {
         if (at_ == arguments_.size()) return Usage(fmt::format("option -{} needs a value", option));
         value = arguments_[at_++];
       }
@@ -70,7 +71,6 @@ class Parser {
     if (option == 'i') out->dot_ends_input = false;
     if (option == 't') out->recipients_from_headers = true;
     if (option == 'v') out->verbose = true;
-    if (option == 's') out->mode = SendmailMode::kSmtp;
     if (option == 'I') out->mode = SendmailMode::kInitAliases;
   }
 

@@ -31,7 +31,7 @@ struct SendmailArguments {
 };
 
 // `arguments` without the program's name; `program` is its last component. What Postfix
-// ignores for compatibility (-o and its options, -B, -h, -m, -n, -U …) is ignored, and no
+// ignores for compatibility (-o and its options, -e, -B, -h, -m, -n, -U …) is ignored, and no
 // option names a file. Error: what to print before exit 64.
 absl::StatusOr<SendmailArguments> ParseSendmailArguments(const std::string& program,
                                                          const std::vector<std::string>& arguments);

@@ -165,6 +165,35 @@ bool IsFieldName(std::string_view name) {
                                       [](unsigned char c) { return c > 0x20 && c < 0x7f; });
 }
 
+// How much of a line that has more than `room` octets stays in front. The octet behind it is a
+// blank, or not in the middle of a character of UTF-8.
+size_t FoldAt(std::string_view line, size_t room) {
+  constexpr size_t kUtf8OctetsMax = 4;
+  const size_t at = line.substr(0, room + 1).find_last_of(" \t,");
+  if (at != std::string_view::npos && at > 0 && at >= room / 2) {
+    if (line[at] != ',') return at;
+    if (at < room) return at + 1;
+  }
+  size_t cut = room;
+  const size_t least = room > kUtf8OctetsMax ? room - kUtf8OctetsMax : room;
+  while (cut > least && (line[cut] & 0xC0) == 0x80) --cut;
+  return cut;
+}
+
+void AppendFolded(std::string_view line, size_t line_octets_max, std::string* out) {
+  size_t room = line_octets_max;
+  while (room != 0 && line.size() > room) {
+    const size_t cut = FoldAt(line, room);
+    out->append(line.substr(0, cut));
+    out->append("\r\n");
+    line.remove_prefix(cut);
+    const bool blank = line.front() == ' ' || line.front() == '\t';
+    if (!blank) out->append(" ");
+    room = blank ? line_octets_max : line_octets_max - 1;
+  }
+  out->append(line);
+}
+
 }  // namespace
 
 absl::StatusOr<bool> SendmailInput::Feed(std::string_view octets) {
@@ -202,6 +231,17 @@ absl::StatusOr<bool> SendmailInput::EndLine() {
 absl::Status SendmailInput::Finish() {
   if (line_.empty()) return absl::OkStatus();
   return EndLine().status();
+}
+
+std::string FoldLongLines(std::string content, size_t line_octets_max) {
+  std::string out;
+  for (std::string_view rest = content; !rest.empty();) {
+    const size_t end = std::min(rest.find("\r\n"), rest.size());
+    AppendFolded(rest.substr(0, end), line_octets_max, &out);
+    if (end < rest.size()) out += "\r\n";
+    rest.remove_prefix(std::min(end + 2, rest.size()));
+  }
+  return out;
 }
 
 absl::Status ParseAddressList(std::string_view value, size_t addresses_max,

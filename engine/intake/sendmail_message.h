@@ -56,6 +56,12 @@ struct HeaderFields {
 absl::StatusOr<HeaderFields> ReadHeader(std::string_view content,
                                         std::optional<size_t> recipients_max);
 
+// Canonical content whose lines have at most `line_octets_max` octets without CRLF (0: as they
+// are): a longer one goes on in a line that begins with a blank, as Postfix does it; where there is
+// a blank or a comma, there. Who calls sendmail(1), such as cron, has nobody to tell that its
+// lines are too long for SMTP (RFC 5321 4.5.3.1.6).
+std::string FoldLongLines(std::string content, size_t line_octets_max);
+
 // The addresses of one field's value, unfolded. Exposed for -t and for command line
 // words, which may be lists too.
 absl::Status ParseAddressList(std::string_view value, size_t addresses_max,

@@ -5,7 +5,7 @@ import smtplib
 import subprocess
 import unittest
 
-from harness import BIN, DEADLINE, EndToEndTest, free_port
+from harness import BIN, DEADLINE, EndToEndTest, Mailrace, free_port
 from postfix import PostfixClient
 from smtp_recorder import SmtpRecorder
 
@@ -93,6 +93,40 @@ class ClientTest(EndToEndTest):
         self.assertEqual(recipients, {"b@example.net", "secret@example.net"})
         for message in self.recorder.messages:
             self.assertNotIn(b"secret", message.content)
+
+    @unittest.skipUnless(os.getuid() == 0, "takes another user")
+    def test_sendmail_is_for_users_who_may_not_read_the_passwords(self):
+        mailrace = Mailrace(self.directory / "mailrace",
+                            f"relayhost = [127.0.0.1]:{self.recorder.port}\n"
+                            "smtp_sasl_auth_enable = yes\n"
+                            "smtp_sasl_password_maps = hash:$config_directory/saslpw\n",
+                            {"saslpw": "[elsewhere.example.net] user:password\n"}, free_port())
+        self.addCleanup(mailrace.close)
+        mailrace.start()
+        sent = subprocess.run(
+            [str(BIN / "sendmail"), "-i", "b@example.net"], input=b"Subject: x\n\nbody\n",
+            capture_output=True, timeout=DEADLINE, user=65534, group=65534, extra_groups=[],
+            env={**os.environ, "MAIL_CONFIG": str(mailrace.config)})
+        self.assertEqual(sent.returncode, 0, sent.stderr)
+        self.recorder.wait_for(1)
+
+    def test_sendmail_works_while_main_cf_is_being_mended(self):
+        mailrace = self.engine(port=free_port())
+        with open(mailrace.config / "main.cf", "a") as main_cf:
+            main_cf.write("smtp_tls_security_level = encyrpt\nsmtp_sasl_auth_enable = maybe\n")
+        sent = self.sendmail(mailrace, "b@example.net", content=b"Subject: x\n\nbody\n")
+        self.assertEqual(sent.returncode, 0, sent.stderr)
+        self.recorder.wait_for(1)
+
+    def test_sendmail_folds_what_is_too_long_for_smtp(self):
+        mailrace = self.engine(port=free_port())
+        sent = self.sendmail(mailrace, "b@example.net",
+                             content=b"Subject: x\n\n" + b"y" * 2500 + b"\n")
+        self.assertEqual(sent.returncode, 0, sent.stderr)
+        [message] = self.recorder.wait_for(1)
+        lines = message.content.split(b"\r\n")
+        self.assertLessEqual(max(map(len, lines)), 998)
+        self.assertEqual(b"".join(line.lstrip() for line in lines if b"yyy" in line), b"y" * 2500)
 
     def test_sendmail_without_an_engine_says_try_again(self):
         mailrace = self.engine(port=free_port())

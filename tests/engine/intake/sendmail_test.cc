@@ -46,6 +46,18 @@ TEST(SendmailArgumentsTest, ReadsThePostfixOptions) {
   EXPECT_THAT(arguments.recipients, ElementsAre("b@example.com"));
 }
 
+// "-eq" is no "-q": the message would be lost, and the exit status 0.
+TEST(SendmailArgumentsTest, TheValueOfAnIgnoredOptionIsNoOption) {
+  for (const std::string word : {"-ep", "-eq", "-ew", "-em", "-oeq", "-odi", "-c", "-cn"}) {
+    const SendmailArguments arguments = Parsed({word, "b@example.com"});
+    EXPECT_EQ(arguments.mode, SendmailMode::kSubmit) << word;
+    EXPECT_THAT(arguments.recipients, ElementsAre("b@example.com")) << word;
+  }
+  EXPECT_THAT(Parsed({"-o", "db", "-e", "q", "b@example.com"}).recipients,
+              ElementsAre("b@example.com"));
+  EXPECT_FALSE(Parsed({"-o", "i", "b@example.com"}).dot_ends_input);
+}
+
 TEST(SendmailArgumentsTest, ModesComeFromOptionsAndFromTheName) {
   EXPECT_EQ(Parsed({"-bs"}).mode, SendmailMode::kSmtp);
   EXPECT_EQ(Parsed({"-bp"}).mode, SendmailMode::kListQueue);
@@ -62,7 +74,8 @@ TEST(SendmailArgumentsTest, BehindTheDashesThereAreOnlyAddresses) {
 
 TEST(SendmailArgumentsTest, WhatCannotBeReadIsAUsageError) {
   const std::vector<std::vector<std::string>> kBad = {
-      {"-f"}, {"-bd"}, {"-N", "never,delay"}, {"-R", "all"}, {"-V", "a\r\nb"}, {"-%"}, {"-V", ""}};
+      {"-f"}, {"-bd"},    {"-N", "never,delay"}, {"-R", "all"}, {"-V", "a\r\nb"},
+      {"-%"}, {"-V", ""}, {"-s", "x"},           {"-o"}};
   for (const std::vector<std::string>& words : kBad) {
     EXPECT_FALSE(ParseSendmailArguments("sendmail", words).ok()) << testing::PrintToString(words);
   }
@@ -231,6 +244,52 @@ const std::vector<std::string> kAllGood = {"220 hi\r\n",       "250 hi\r\n",
                                            "354 go\r\n",       "250 2.0.0 Ok: queued as X\r\n",
                                            "221 2.0.0 Bye\r\n"};
 
+TEST(SendmailFoldTest, ALineTooLongForSmtpGoesOnBehindABlank) {
+  EXPECT_EQ(FoldLongLines("0123456789\r\nx", 10), "0123456789\r\nx");
+  EXPECT_EQ(FoldLongLines("0123456789abcdefghij\r\nx\r\n", 10),
+            "0123456789\r\n abcdefghi\r\n j\r\nx\r\n");
+  // Where it may be parted, nothing is added; a list of addresses is parted between them.
+  EXPECT_EQ(FoldLongLines("01234567 9abcdef\r\n", 10), "01234567\r\n 9abcdef\r\n");
+  EXPECT_EQ(FoldLongLines("0123456789 abcdef\r\n", 10), "0123456789\r\n abcdef\r\n");
+  EXPECT_EQ(FoldLongLines("a@b.c,d@e.f,g@h.i\r\n", 10), "a@b.c,\r\n d@e.f,\r\n g@h.i\r\n");
+  // A character of UTF-8 stays in one piece; what is none is cut where it must be.
+  EXPECT_EQ(FoldLongLines("012345678\u00e4xyz\r\n", 10), "012345678\r\n \u00e4xyz\r\n");
+  EXPECT_EQ(FoldLongLines(std::string(12, '\x80'), 10),
+            std::string(6, '\x80') + "\r\n " + std::string(6, '\x80'));
+  EXPECT_EQ(FoldLongLines(std::string(3000, 'x'), 0), std::string(3000, 'x'));
+}
+
+TEST(SendmailFoldTest, NoLineIsLongerThanTheLimitWhateverComes) {
+  for (size_t limit = 3; limit < 20; ++limit) {
+    for (const std::string pattern : {"x", " ", ",", "x ", "x,", "xxxxxxx ", "\u00e4", "\x80"}) {
+      std::string line;
+      while (line.size() < 100) line += pattern;
+      const std::string folded = FoldLongLines(line + "\r\n" + line, limit);
+      for (size_t at = 0; at < folded.size();) {
+        const size_t end = std::min(folded.find("\r\n", at), folded.size());
+        EXPECT_LE(end - at, limit) << pattern;
+        at = end + 2;
+      }
+    }
+  }
+}
+
+TEST(SendmailTest, ARecipientIsWholeWhereItsFieldIsFolded) {
+  std::vector<std::string> replies = kAllGood;
+  std::string to = "b0@example.com";
+  for (int i = 1; i < 100; ++i) {
+    to += fmt::format(",b{}@example.com", i);
+    replies.insert(replies.begin() + 3, "250 2.1.5 Ok\r\n");
+  }
+  ScriptedServer server(replies);
+  EXPECT_EQ(RunSendmail({"-t"}, "To: " + to + "\n\ntext\n", server.where()).exit_code, EX_OK);
+  const std::string heard = server.Heard();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_THAT(heard, HasSubstr(fmt::format("RCPT TO:<b{}@example.com>\r\n", i)));
+  }
+  EXPECT_THAT(heard, HasSubstr(",\r\n b"));
+}
+
 TEST(SendmailTest, SubmitsAndExitsZeroAfterThe250) {
   ScriptedServer server(kAllGood);
   const Ran ran = RunSendmail({"-t", "-N", "never", "-V", "a+b"},
@@ -274,6 +333,12 @@ TEST(SendmailTest, WithoutAnEngineItIsATemporaryFailureThatSaysSo) {
   const Ran ran = RunSendmail({"b@example.com"}, "text\n", "/nonexistent/submission");
   EXPECT_EQ(ran.exit_code, EX_TEMPFAIL);
   EXPECT_THAT(ran.errors, HasSubstr("mail system is not running"));
+}
+
+TEST(SendmailTest, WithoutAListenerTheConfigurationIsToBlame) {
+  const Ran ran = RunSendmail({"b@example.com"}, "text\n", "");
+  EXPECT_EQ(ran.exit_code, EX_CONFIG);
+  EXPECT_THAT(ran.errors, HasSubstr("submission_listen"));
 }
 
 TEST(SendmailTest, HostileArgumentsNeverReachTheDialogue) {

@@ -100,6 +100,54 @@ TEST_F(SubmissionSessionTest, NamesNoRecipientWhenThereAreSeveral) {
   EXPECT_EQ(acceptor_.accepted[0].envelope.recipients[1].address, "postmaster@mx.example.com");
 }
 
+// Go's net/smtp asks for SMTPUTF8 whenever it is offered.
+TEST_F(SubmissionSessionTest, OnlyInternationalisedMailNeedsARelayWithSmtpUtf8) {
+  Connect();
+  Say("EHLO client.example.com\r\n");
+  const auto needs = [this](const std::string& from, const std::string& to,
+                            const std::string& content) {
+    Say("MAIL FROM:<" + from + "> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:" + to + "\r\nDATA\r\n");
+    const size_t before = acceptor_.accepted.size();
+    Say(content + ".\r\n");
+    EXPECT_EQ(acceptor_.accepted.size(), before + 1);
+    return acceptor_.accepted.back().envelope.smtputf8;
+  };
+  EXPECT_FALSE(needs("a@example.com", "<b@example.net>", "Subject: s\r\n\r\nx\r\n"));
+  EXPECT_FALSE(needs("a@example.com", "<b@example.net>", "Subject: s\r\n\r\n\u00e4\r\n"));
+  EXPECT_TRUE(needs("a@example.com", "<b@example.net>", "Subject: \u00e4\r\n\r\nx\r\n"));
+  EXPECT_TRUE(needs("\u00e4@example.com", "<b@example.net>", "Subject: s\r\n\r\nx\r\n"));
+  EXPECT_TRUE(needs("a@example.com", "<b@ex\u00e4mple.net>", "Subject: s\r\n\r\nx\r\n"));
+  EXPECT_TRUE(needs("a@example.com", "<b@example.net> ORCPT=utf-8;\u00e4@example.net",
+                    "Subject: s\r\n\r\nx\r\n"));
+}
+
+TEST_F(SubmissionSessionTest, WhoIsNamedTwiceGetsTheMessageOnce) {
+  Connect();
+  Say("EHLO client.example.com\r\n");
+  Say("MAIL FROM:<a@example.com>\r\n");
+  const std::string replies =
+      Say("RCPT TO:<b@example.net>\r\nRCPT TO:<b@EXAMPLE.net>\r\nRCPT TO:<B@example.net>\r\n"
+          "RCPT TO:<b@example.net> NOTIFY=NEVER\r\nRCPT TO:<b@example.net>\r\n"
+          "RCPT TO:<c@example.net> ORCPT=rfc822;x@y\r\nRCPT TO:<c@example.net>\r\n"
+          "RCPT TO:<postmaster>\r\nRCPT TO:<postmaster@mx.example.com>\r\n");
+  EXPECT_EQ(replies, [] {
+    std::string nine;
+    for (int i = 0; i < 9; ++i) nine += "250 2.1.5 Ok\r\n";
+    return nine;
+  }());
+  Say("DATA\r\n");
+  Say("Subject: s\r\n\r\n.\r\n");
+  ASSERT_THAT(acceptor_.accepted, SizeIs(1));
+  std::vector<std::string> addresses;
+  for (const queue::Recipient& recipient : acceptor_.accepted[0].envelope.recipients) {
+    addresses.push_back(recipient.address);
+  }
+  // Other wishes for notices make another recipient, and so may the case of a local part.
+  EXPECT_THAT(addresses,
+              testing::ElementsAre("b@example.net", "B@example.net", "b@example.net",
+                                   "c@example.net", "c@example.net", "postmaster@mx.example.com"));
+}
+
 TEST_F(SubmissionSessionTest, SaysNothingGoodBeforeTheMessageIsDurable) {
   acceptor_.hold = true;
   Connect();
