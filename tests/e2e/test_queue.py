@@ -225,6 +225,19 @@ class RunningQueueTest(QueueTest):
         for admin in idle:
             admin.close()
 
+    def test_wrong_usage_is_64_whoever_finds_it(self):
+        for wrong in (["queue", "list", "--state", "bogus"], ["queue", "hold", "--offline", "--all"],
+                      ["queue", "suspend"], ["queue", "nosuch"], ["queue"], ["nosuch"], [],
+                      ["queue", "list", "--older-than", "soon"], ["explain"]):
+            done = subprocess.run([str(BIN / "mailrace"), *wrong], capture_output=True, text=True,
+                                  timeout=DEADLINE)
+            self.assertEqual(done.returncode, 64, f"{wrong}: {done.stderr}")
+            self.assertNotEqual(done.stderr, "", wrong)
+        for fine in (["--help"], ["--version"], ["queue", "list", "--help"]):
+            done = subprocess.run([str(BIN / "mailrace"), *fine], capture_output=True, text=True,
+                                  timeout=DEADLINE)
+            self.assertEqual(done.returncode, 0, fine)
+
     def test_without_an_engine_it_is_said(self):
         self.engine.stop()
         _, err = self.run_queue(self.engine, "list", status=69)

@@ -1,4 +1,6 @@
 // `mailrace`: one program; by other names it is sendmail(1), mailq(1) and newaliases(1).
+#include <sysexits.h>
+
 #include <algorithm>
 #include <cstring>
 #include <iostream>
@@ -139,6 +141,10 @@ int main(int argc, char** argv) {
   // Only for --help; postmap is taken above.
   app.add_subcommand("postmap", "Check a lookup table, or ask it: postmap [-q KEY] [type:]FILE");
 
-  CLI11_PARSE(app, argc, argv);
-  return status;
+  const int parsed = [&] {
+    CLI11_PARSE(app, argc, argv);
+    return 0;
+  }();
+  // CLI11 has numbers of its own.
+  return parsed == 0 ? status : EX_USAGE;
 }
