@@ -261,7 +261,13 @@ std::string Engine::Describe() const {
                      listening.empty() ? "nothing" : listening, shards_.size(), report_.messages());
 }
 
-void Engine::Tick() { free_octets_.Set(store_->stats().free_octets); }
+void Engine::Tick() {
+  const uint64_t free_octets = store_->stats().free_octets;
+  free_octets_.Set(free_octets);
+  const FreeSpaceLog::Line line = free_space_log_.Look(free_octets, *start_.settings);
+  if (line.text.empty()) return;
+  start_.logger->Log(line.refusing ? Severity::kWarning : Severity::kInfo, "queue", line.text);
+}
 
 void Engine::Reload(std::shared_ptr<const Settings> settings) {
   start_.settings = settings;

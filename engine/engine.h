@@ -19,6 +19,7 @@
 #include "engine/config/options.h"
 #include "engine/entropy/entropy_service.h"
 #include "engine/flight_file.h"
+#include "engine/free_space.h"
 #include "engine/intake/submission_server.h"
 #include "engine/logs/async_logger.h"
 #include "engine/settings.h"
@@ -75,6 +76,7 @@ class Engine {
   SystemClock clock_;
   SystemRandom random_;
   Counter free_octets_;  // On the queue's file system, as of the last Tick().
+  FreeSpaceLog free_space_log_;
   CredentialPauses credential_pauses_;
   std::shared_ptr<transport::dns::DnsService> dns_;
   std::unique_ptr<entropy::EntropyService> entropy_;

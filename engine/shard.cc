@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/sync.h"
+#include "engine/free_space.h"
 #include "engine/logs/log_lines.h"
 #include "engine/recovered_job.h"
 #include "engine/routing/router.h"
@@ -83,10 +84,7 @@ QueueId Shard::NewId() {
 
 absl::Status Shard::Admit(uint64_t octets) {
   if (draining_) return absl::UnavailableError("shutting down");
-  const Settings& settings = *context_.settings;
-  // Room for this message, for the outcomes of all others and for RocksDB's own flushes.
-  const uint64_t need =
-      settings.free_space_reserve + std::max(octets, settings.message_octets_max) * 3 / 2;
+  const uint64_t need = FreeSpaceNeeded(*context_.settings, octets);
   if (context_.free_octets != nullptr && context_.free_octets() < need) {
     return absl::ResourceExhaustedError("insufficient space on the queue's file system");
   }
