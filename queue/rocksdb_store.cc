@@ -59,6 +59,9 @@ absl::Status RocksdbStore::Start() {
   status = SaveMarker();
   if (!status.ok()) return status;
   marker_thread_ = std::thread([this] { KeepMarker(); });
+  space_keeper_ = std::make_unique<SpaceKeeper>(
+      database_.get(), directory_->path(), [this](Family family) { return LiveRecords(family); },
+      options_.space_interval, options_.dead_octets_min, options_.logger);
   return absl::OkStatus();
 }
 
@@ -90,6 +93,20 @@ absl::Status RocksdbStore::FindHighestId() {
   return absl::OkStatus();
 }
 
+std::optional<uint64_t> RocksdbStore::LiveRecords(Family family) const {
+  if (!recovered_) return std::nullopt;
+  const int64_t live = family == Family::kBody ? live_bodies_ : live_messages_;
+  return static_cast<uint64_t>(std::max<int64_t>(0, live));
+}
+
+// What a refused batch would have changed is an error of the estimate.
+void RocksdbStore::CountLive(const WriteSet::Operation& operation) {
+  const bool body = operation.family == Family::kBody;
+  if (!body && operation.family != Family::kMessage) return;
+  const int64_t change = operation.kind == WriteSet::Operation::Kind::kPut ? 1 : -1;
+  (body ? live_bodies_ : live_messages_).fetch_add(change, std::memory_order_relaxed);
+}
+
 void RocksdbStore::RemoveFromBatch() {
   for (const WriteSet::Operation* const operation : removals_) {
     rocksdb::ColumnFamilyHandle* const family = database_->family(operation->family);
@@ -115,6 +132,7 @@ uint64_t RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
   for (const WriteSet* set : group) {
     for (const WriteSet::Operation& operation : set->operations()) {
       const uint64_t id = IdOf(operation);
+      CountLive(operation);
       if (operation.kind != WriteSet::Operation::Kind::kPut) {
         removals_.push_back(&operation);
         removed_ids_.insert(id);

@@ -1,6 +1,7 @@
 // The queue in RocksDB. Facts and reasons: docs/ARCHITECTURE.md, "Queue on RocksDB".
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,9 @@ struct RocksdbStoreOptions {
   size_t memtable_octets = 256 << 20;  // A healthy queue never reaches an SST.
   // Blocks of tables, with their indices and filters: nothing of the tables is held beside.
   size_t cache_octets = 32 << 20;
+  // How often it is looked whether tables hold dead mail, and from how much on it is worth while.
+  absl::Duration space_interval = absl::Seconds(10);
+  uint64_t dead_octets_min = 32 << 20;
   Logger* logger = nullptr;  // Borrowed. Receives RocksDB's own info log (warnings up).
   std::shared_ptr<rocksdb::FileSystem> file_system;  // Tests inject faults; null: the real one.
 };

@@ -19,6 +19,7 @@
 #include "queue/rocksdb_store_database.h"
 #include "queue/rocksdb_store_directory.h"
 #include "queue/rocksdb_store_marker.h"
+#include "queue/rocksdb_store_space.h"
 #include "queue/store.h"
 #include "rocksdb/write_batch.h"
 
@@ -52,6 +53,8 @@ class RocksdbStore final : public Store {
   absl::Status FindHighestId();
   // The count of records that the batch brings the database to; 0: there is nothing in it.
   uint64_t FillBatch(std::span<const WriteSet* const> group);
+  void CountLive(const WriteSet::Operation& operation);
+  std::optional<uint64_t> LiveRecords(Family family) const;  // Nothing before Recover().
   void RemoveFromBatch();  // What removals_ holds, which is then empty.
   absl::Status Refused(const rocksdb::Status& status);
   void KeepMarker();
@@ -64,6 +67,7 @@ class RocksdbStore final : public Store {
   const RocksdbStoreOptions options_;
   const std::unique_ptr<StoreDirectory> directory_;
   const std::unique_ptr<Database> database_;
+  std::unique_ptr<SpaceKeeper> space_keeper_;  // Since Start(); ends before the database.
   const std::string identity_;
 
   bool recovery_abandoned_ = false;  // Of the thread that recovers.
@@ -81,6 +85,10 @@ class RocksdbStore final : public Store {
   std::atomic<uint64_t> next_id_;
   std::atomic<uint64_t> commits_{0};
   std::atomic<uint64_t> log_octets_{0};
+  // Put and not removed, as far as is known: for the space keeper.
+  std::atomic<bool> recovered_{false};
+  std::atomic<int64_t> live_messages_{0};
+  std::atomic<int64_t> live_bodies_{0};
 
   // The marker's thread.
   std::mutex mutex_;

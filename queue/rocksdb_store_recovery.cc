@@ -262,7 +262,17 @@ absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& 
                       .skip_damaged = options_.accept_loss,
                       .abandoned = &recovery_abandoned_};
   RecoveryScan scan(database_.get(), directory_->path(), mode, options_.logger);
-  const absl::Status status = scan.Run(found);
+  int64_t messages = 0;
+  int64_t bodies = 0;
+  const absl::Status status = scan.Run([&](RecoveredMessage message) {
+    ++messages;
+    bodies += message.envelope.chunks;
+    found(std::move(message));
+  });
+  // Before any commit, which counts on from here.
+  live_messages_ = messages;
+  live_bodies_ = bodies;
+  recovered_ = status.ok();
   if (!absl::IsDataLoss(status) || options_.accept_loss) return status;
   return absl::DataLossError(
       fmt::format("{}; to go on without what is missing, start with --accept-loss (a copy is kept)",
