@@ -157,6 +157,7 @@ absl::Status Engine::StartShards() {
   parts.store_reader = store_reader_.get();
   parts.dns = dns_;
   parts.credential_pauses = &credential_pauses_;
+  parts.clients = &clients_;
   key_helper_ = std::make_unique<HelperThreads>("keys");
   token_helper_ = std::make_unique<HelperThreads>("tokens", kTokenThreads);
   token_store_ = std::make_unique<tokens::TokenStore>(

@@ -78,6 +78,7 @@ class Engine {
   Counter free_octets_;  // On the queue's file system, as of the last Tick().
   FreeSpaceLog free_space_log_;
   CredentialPauses credential_pauses_;
+  ClientCounts clients_;
   std::shared_ptr<transport::dns::DnsService> dns_;
   std::unique_ptr<entropy::EntropyService> entropy_;
   std::unique_ptr<queue::Store> store_;

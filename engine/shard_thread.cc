@@ -101,7 +101,8 @@ void ShardThread::Run(std::promise<absl::Status> opened) {
   {
     Shard shard(std::move(context), parts_.highest_id);
     IntakeStats intake_stats;
-    const SubmissionContext submission{&ring.loop(), &shard, parts_.logger, &intake_stats};
+    const SubmissionContext submission{&ring.loop(), &shard, parts_.logger, &intake_stats,
+                                       parts_.clients};
     SubmissionServer submissions(
         &submission, &ring.network(),
         std::shared_ptr<const IntakeOptions>(parts_.settings, &parts_.settings->intake));

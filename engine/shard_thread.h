@@ -37,6 +37,7 @@ struct ShardThreadParts {
   StoreReadThread* store_reader = nullptr;
   std::shared_ptr<transport::dns::DnsService> dns;
   CredentialPauses* credential_pauses = nullptr;
+  ClientCounts* clients = nullptr;
   HelperThreads* key_helper = nullptr;
   HelperThreads* token_helper = nullptr;
   tokens::TokenStore* token_store = nullptr;  // Touched by token_helper's work only.

@@ -94,13 +94,13 @@ SubmissionServer::~SubmissionServer() = default;
 
 void SubmissionServer::Serve(transport::AcceptedPeer peer, bool implicit_tls) {
   const std::string client = peer.remote.ip.ToString();
-  size_t& of_client = sessions_of_client_[client];
   // As in Postfix, the limit of one client is not for mynetworks.
-  const bool too_many = of_client >= options_->smtpd_client_connection_count_limit &&
-                        !options_->mynetworks.Contains(peer.remote.ip);
-  if (stopping_ || too_many || sessions_.size() >= options_->sessions_max) {
+  const size_t limit = options_->mynetworks.Contains(peer.remote.ip)
+                           ? 0
+                           : options_->smtpd_client_connection_count_limit;
+  const bool full = stopping_ || sessions_.size() >= options_->sessions_max;
+  if (full || !context_->clients->Enter(client, limit)) {
     context_->stats->sessions_refused.Add();
-    if (of_client == 0) sessions_of_client_.erase(client);
     if (turned_away_ >= kTurnedAwayMax || implicit_tls) {
       network_->Discard(peer);
       return;
@@ -114,7 +114,6 @@ void SubmissionServer::Serve(transport::AcceptedPeer peer, bool implicit_tls) {
     scope_.Spawn(TurnAway(network_->Adopt(peer), reply));
     return;
   }
-  ++of_client;
   auto stream = std::make_unique<transport::Stream>(network_->Adopt(peer));
   sessions_.push_front(std::make_unique<SubmissionSession>(context_, options_, std::move(stream)));
   scope_.Spawn(RunSession(sessions_.begin(), peer.remote.ip, implicit_tls));
@@ -124,8 +123,7 @@ Task<void> SubmissionServer::RunSession(Sessions::iterator session, IpAddress pe
                                         bool implicit_tls) {
   co_await (*session)->Run(implicit_tls);
   sessions_.erase(session);
-  const auto of_client = sessions_of_client_.find(peer.ToString());
-  if (--of_client->second == 0) sessions_of_client_.erase(of_client);
+  context_->clients->Leave(peer.ToString());
   ended_.NotifyAll();
 }
 

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/sync.h"
@@ -86,7 +85,6 @@ class SubmissionServer {
   transport::Network* const network_;
   std::shared_ptr<const IntakeOptions> options_;
   Sessions sessions_;
-  absl::flat_hash_map<std::string, size_t> sessions_of_client_;
   TaskScope scope_;
   Event ended_;
   size_t turned_away_ = 0;  // Refusals being written.

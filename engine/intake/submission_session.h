@@ -14,6 +14,7 @@
 #include "base/sync.h"
 #include "base/task.h"
 #include "engine/intake/acceptor.h"
+#include "engine/intake/client_counts.h"
 #include "engine/intake/incoming_message.h"
 #include "engine/intake/intake_options.h"
 #include "engine/intake/intake_stats.h"
@@ -29,6 +30,7 @@ struct SubmissionContext {
   Acceptor* acceptor = nullptr;
   Logger* logger = nullptr;
   IntakeStats* stats = nullptr;
+  ClientCounts* clients = nullptr;  // All shards' together.
 };
 
 class SubmissionSession {

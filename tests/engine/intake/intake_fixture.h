@@ -79,7 +79,8 @@ class IntakeFixture : public testing::Test {
   FakeAcceptor acceptor_;
   LogLines log_;
   IntakeStats stats_;
-  SubmissionContext context_{&loop_, &acceptor_, &log_, &stats_};
+  ClientCounts clients_;
+  SubmissionContext context_{&loop_, &acceptor_, &log_, &stats_, &clients_};
   IntakeOptions options_;
   transport::fakes::MemoryPair pair_;
   std::unique_ptr<SubmissionSession> session_;

@@ -160,6 +160,37 @@ TEST_F(SubmissionServerTest, OneStrangerHasALimitAndMyNetworksHaveNot) {
   EXPECT_TRUE(over());
 }
 
+TEST_F(SubmissionServerTest, AStrangersLimitIsThatOfAllShardsTogether) {
+  options_.smtpd_client_connection_count_limit = 2;
+  std::unique_ptr<SubmissionServer> one = MakeServer();
+  std::unique_ptr<SubmissionServer> other = MakeServer();
+  one->Serve(Peer(1, "192.0.2.1"), false);
+  other->Serve(Peer(2, "192.0.2.1"), false);
+  other->Serve(Peer(3, "192.0.2.1"), false);
+  Settle();
+  EXPECT_THAT(Said(2), StartsWith("220 "));
+  EXPECT_THAT(Said(3), StartsWith("421 4.7.0 "));
+  tasks_.Spawn(one->Stop(absl::ZeroDuration()));
+  Pass(absl::Seconds(3));
+  other->Serve(Peer(4, "192.0.2.1"), false);
+  Settle();
+  EXPECT_THAT(Said(4), StartsWith("220 ")) << "who has left counts no more";
+  tasks_.Spawn(other->Stop(absl::ZeroDuration()));
+  Pass(absl::Seconds(3));
+  EXPECT_TRUE(over());
+}
+
+TEST_F(SubmissionServerTest, NoLimitOfAStrangerIsZero) {
+  options_.smtpd_client_connection_count_limit = 0;
+  std::unique_ptr<SubmissionServer> server = MakeServer();
+  server->Serve(Peer(1, "192.0.2.1"), false);
+  Settle();
+  EXPECT_THAT(Said(1), StartsWith("220 "));
+  tasks_.Spawn(server->Stop(absl::ZeroDuration()));
+  Pass(absl::Seconds(3));
+  EXPECT_TRUE(over());
+}
+
 TEST_F(SubmissionServerTest, TheSessionLimitHoldsForEverybody) {
   options_.sessions_max = 1;
   std::unique_ptr<SubmissionServer> server = MakeServer();

@@ -12,7 +12,7 @@ SimIntake::SimIntake(Loop* loop, SimNetwork* network, Logger* logger,
                      std::vector<engine::Shard*> shards) {
   for (engine::Shard* shard : shards) {
     auto seat = std::make_unique<Seat>();
-    seat->context = {loop, shard, logger, &seat->stats};
+    seat->context = {loop, shard, logger, &seat->stats, &clients_};
     seat->server = std::make_unique<engine::SubmissionServer>(&seat->context, network, options);
     seats_.push_back(std::move(seat));
   }

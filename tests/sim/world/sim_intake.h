@@ -33,6 +33,7 @@ class SimIntake {
     engine::SubmissionContext context;
     std::unique_ptr<engine::SubmissionServer> server;
   };
+  engine::ClientCounts clients_;
   std::vector<std::unique_ptr<Seat>> seats_;
   std::unique_ptr<engine::SubmissionListener> listener_;
   size_t next_ = 0;
