@@ -53,7 +53,7 @@ THREAD_WORDS = re.compile(
 THREADS_ALLOWED = re.compile(
     r"^(engine/shard|queue/group_commit|queue/rocksdb_store|queue/memory_store"
     r"|base/metrics|base/frame_pool|transport/dns/|transport/uring/|engine/logs/"
-    r"|engine/entropy/|engine/tokens/token_store|tools/|bench/|tests/)"
+    r"|engine/entropy/|engine/tokens/token_store|engine/intake/client_counts|tools/|bench/|tests/)"
 )
 
 LINES_MAX = 600
