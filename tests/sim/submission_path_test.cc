@@ -102,8 +102,8 @@ TEST_P(SubmissionPath, WhatWasAcknowledgedArrivesOnce) {
   ASSERT_TRUE(host.Recover().ok());
 
   engine::IntakeStats stats;
-  engine::ClientCounts clients;
-  const engine::SubmissionContext context{&host.loop(), &host.shard(), &log, &stats, &clients};
+  engine::ClientCounts counts;
+  const engine::SubmissionContext context{&host.loop(), &host.shard(), &log, &stats, &counts};
   engine::SubmissionServer server(&context, &host.network(),
                                   std::make_shared<const engine::IntakeOptions>());
   engine::SubmissionListener listener(&context, &host.network(),
