@@ -239,6 +239,7 @@ void ClientTransaction::RefuseContent(Step step, const Reply& reply) {
 }
 
 void ClientTransaction::WithdrawRefusals() {
+  too_many_.reset();
   for (size_t i = 0; i < recipients_; ++i) {
     OutgoingRecipient& recipient = message_->recipients[i];
     const bool by_server = recipient.result == Result::kRefused &&
