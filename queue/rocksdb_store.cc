@@ -44,6 +44,7 @@ RocksdbStore::RocksdbStore(RocksdbStoreOptions options, std::unique_ptr<StoreDir
       next_id_(next_id) {}
 
 RocksdbStore::~RocksdbStore() {
+  space_keeper_.reset();  // Its thread reads our counts.
   if (!marker_thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
@@ -99,12 +100,18 @@ std::optional<uint64_t> RocksdbStore::LiveRecords(Family family) const {
   return static_cast<uint64_t>(std::max<int64_t>(0, live));
 }
 
-// What a refused batch would have changed is an error of the estimate.
-void RocksdbStore::CountLive(const WriteSet::Operation& operation) {
-  const bool body = operation.family == Family::kBody;
-  if (!body && operation.family != Family::kMessage) return;
-  const int64_t change = operation.kind == WriteSet::Operation::Kind::kPut ? 1 : -1;
-  (body ? live_bodies_ : live_messages_).fetch_add(change, std::memory_order_relaxed);
+void RocksdbStore::CountLive(std::span<const WriteSet* const> group) {
+  int64_t messages = 0;
+  int64_t bodies = 0;
+  for (const WriteSet* set : group) {
+    for (const WriteSet::Operation& operation : set->operations()) {
+      const int64_t change = operation.kind == WriteSet::Operation::Kind::kPut ? 1 : -1;
+      if (operation.family == Family::kMessage) messages += change;
+      if (operation.family == Family::kBody) bodies += change;
+    }
+  }
+  live_messages_.fetch_add(messages, std::memory_order_relaxed);
+  live_bodies_.fetch_add(bodies, std::memory_order_relaxed);
 }
 
 void RocksdbStore::RemoveFromBatch() {
@@ -132,7 +139,6 @@ uint64_t RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
   for (const WriteSet* set : group) {
     for (const WriteSet::Operation& operation : set->operations()) {
       const uint64_t id = IdOf(operation);
-      CountLive(operation);
       if (operation.kind != WriteSet::Operation::Kind::kPut) {
         removals_.push_back(&operation);
         removed_ids_.insert(id);
@@ -170,6 +176,9 @@ absl::Status RocksdbStore::Commit(std::span<const WriteSet* const> group) {
   options.sync = true;  // Invariant I1. A build without this must be caught by the tests.
   const rocksdb::Status status = database_->db()->Write(options, &batch_);
   if (!status.ok()) return Refused(status);
+  // Not what was refused: on a full disk the same removals are tried again and again, and each
+  // would make the living look dead.
+  CountLive(group);
   commits_.fetch_add(1, std::memory_order_relaxed);
   log_octets_.fetch_add(batch_.GetDataSize(), std::memory_order_relaxed);
   acknowledged_records_.store(records, std::memory_order_release);

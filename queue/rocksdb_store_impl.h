@@ -48,13 +48,15 @@ class RocksdbStore final : public Store {
   std::string accepted_loss() const override { return accepted_loss_; }
   void set_accepted_loss(std::string loss) { accepted_loss_ = std::move(loss); }
   Stats stats() const override;
+  // Records of messages or bodies that were put and not removed; nothing before Recover(). Any
+  // thread.
+  std::optional<uint64_t> LiveRecords(Family family) const;
 
  private:
   absl::Status FindHighestId();
   // The count of records that the batch brings the database to; 0: there is nothing in it.
   uint64_t FillBatch(std::span<const WriteSet* const> group);
-  void CountLive(const WriteSet::Operation& operation);
-  std::optional<uint64_t> LiveRecords(Family family) const;  // Nothing before Recover().
+  void CountLive(std::span<const WriteSet* const> group);  // It was committed.
   void RemoveFromBatch();  // What removals_ holds, which is then empty.
   absl::Status Refused(const rocksdb::Status& status);
   void KeepMarker();
@@ -67,7 +69,7 @@ class RocksdbStore final : public Store {
   const RocksdbStoreOptions options_;
   const std::unique_ptr<StoreDirectory> directory_;
   const std::unique_ptr<Database> database_;
-  std::unique_ptr<SpaceKeeper> space_keeper_;  // Since Start(); ends before the database.
+  std::unique_ptr<SpaceKeeper> space_keeper_;  // Since Start().
   const std::string identity_;
 
   bool recovery_abandoned_ = false;  // Of the thread that recovers.

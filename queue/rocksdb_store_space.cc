@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <utility>
 
@@ -15,6 +16,7 @@ namespace {
 
 // Of the time: to measure a large queue means to look into all of its tables.
 constexpr int kShareOfMeasuring = 50;
+constexpr absl::Duration kLongestPause = absl::Hours(1);
 
 uint64_t Number(const std::map<std::string, std::string>& properties, const std::string& name) {
   const auto it = properties.find(name);
@@ -50,11 +52,10 @@ void SpaceKeeper::Run() {
     wake_.wait_for(lock, absl::ToChronoNanoseconds(pause), [&] { return closing_.load(); });
     if (closing_) return;
     lock.unlock();
-    const absl::Time begun = absl::Now();
+    const auto begun = std::chrono::steady_clock::now();
     for (const Family family : {Family::kBody, Family::kMessage}) Look(family);
-    // At least that; an hour at most, whatever the clock does.
-    pause = std::min(interval_ + (absl::Now() - begun) * kShareOfMeasuring, absl::Hours(1));
-    pause = std::max(pause, interval_);
+    const absl::Duration looked = absl::FromChrono(std::chrono::steady_clock::now() - begun);
+    pause = std::min(interval_ + looked * kShareOfMeasuring, kLongestPause);
     lock.lock();
   }
 }
@@ -72,11 +73,11 @@ void SpaceKeeper::Look(Family family) {
   const rocksdb::Status status =
       database_->db()->CompactRange(options, database_->family(family), nullptr, nullptr);
   // What went wrong is in the log already, by RocksDB's own events; the next look tries again.
-  if (!status.ok() || logger_ == nullptr) return;
   const uint64_t after = Property(family, rocksdb::DB::Properties::kTotalSstFilesSize);
+  if (!status.ok() || logger_ == nullptr || after >= before.octets) return;
   logger_->Log(Severity::kInfo, "queue",
                fmt::format("space of mail that is gone: {} octets of tables given back, {} left",
-                           before.octets - std::min(before.octets, after), after));
+                           before.octets - after, after));
 }
 
 // A table counts its puts and removals together; both of a pair are dead.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/random.h"
+#include "queue/rocksdb_store_impl.h"
 #include "tests/queue/store_fixture.h"
 
 namespace mailrace::queue {
@@ -117,6 +118,26 @@ TEST_F(PowerCutStoreTest, FullDiskRefusesAndResumesAlone) {  // V5.
   std::vector<uint64_t> expected = UpTo(10);
   for (uint64_t id = 13; id <= 20; ++id) expected.push_back(id);
   EXPECT_THAT(FoundIds(store_.get()), testing::IsSupersetOf(expected));
+}
+
+// On a full disk the same removals are tried again and again.
+TEST_F(PowerCutStoreTest, WhatAFullDiskRefusedIsNotCounted) {
+  MustOpen();
+  const auto* store = static_cast<const RocksdbStore*>(store_.get());
+  EXPECT_EQ(store->LiveRecords(Family::kMessage), std::nullopt) << "not counted yet";
+  EXPECT_THAT(FoundIds(store_.get()), testing::IsEmpty());
+  Accept(1, 10);
+  EXPECT_EQ(store->LiveRecords(Family::kMessage), 10u);
+  WriteSet removal;
+  removal.RemoveMessage(QueueId{1}, 1, {}, /*has_retry=*/false);
+  file_system_->SetFull(true);
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(CommitOne(store_.get(), removal).ok());
+  EXPECT_EQ(store->LiveRecords(Family::kMessage), 10u);
+  file_system_->SetFull(false);
+  logger_.WaitFor("the queue can be written again");
+  ASSERT_TRUE(CommitOne(store_.get(), removal).ok());
+  EXPECT_EQ(store->LiveRecords(Family::kMessage), 9u);
+  EXPECT_EQ(store->LiveRecords(Family::kBody), 9u);
 }
 
 TEST_F(PowerCutStoreTest, FullDiskAndPowerCutLoseNothing) {
