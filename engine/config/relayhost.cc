@@ -13,8 +13,9 @@ namespace {
 
 absl::Status Bad(std::string message) { return absl::InvalidArgumentError(std::move(message)); }
 
-// RFC 1123 2.1 names and, for internal relays, underscores and single labels.
-absl::Status CheckName(std::string_view name) {
+}  // namespace
+
+absl::Status CheckHostName(std::string_view name) {
   if (name.empty()) return Bad("the host name is empty");
   if (name.size() > 253) return Bad("the host name is longer than 253 octets");
   size_t label = 0;
@@ -29,15 +30,9 @@ absl::Status CheckName(std::string_view name) {
     if (!fine) return Bad(fmt::format("bad character '{}' in host name \"{}\"", c, name));
     if (++label > 63) return Bad(fmt::format("label longer than 63 octets in \"{}\"", name));
   }
-  if (name.find_first_not_of("0123456789.") == std::string_view::npos) {
-    return Bad(fmt::format(
-        "\"{}\" is a number, no host; a port follows a colon, as in relay.example.net:587", name));
-  }
   if (name.front() == '-') return Bad(fmt::format("host name \"{}\" begins with '-'", name));
   return absl::OkStatus();
 }
-
-}  // namespace
 
 absl::StatusOr<uint16_t> ParsePort(std::string_view text) {
   const std::string service = AsciiLowered(text);
@@ -91,8 +86,12 @@ absl::StatusOr<Nexthop> ParseNexthop(std::string_view text, uint16_t default_por
     return out;
   }
   if (host.ends_with('.')) host.remove_suffix(1);
-  const absl::Status status = CheckName(host);
+  const absl::Status status = CheckHostName(host);
   if (!status.ok()) return status;
+  if (host.find_first_not_of("0123456789.") == std::string_view::npos) {
+    return Bad(fmt::format(
+        "\"{}\" is a number, no host; a port follows a colon, as in relay.example.net:587", host));
+  }
   out.host = AsciiLowered(host);
   return out;
 }

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace mailrace::engine::config {
@@ -28,6 +29,8 @@ struct Nexthop {
 absl::StatusOr<Nexthop> ParseNexthop(std::string_view text, uint16_t default_port);
 // Several, tried in order (Postfix 3.5 and later): between commas or white space.
 absl::StatusOr<std::vector<Nexthop>> ParseNexthops(std::string_view list, uint16_t default_port);
+// RFC 1123 2.1 names and, for internal relays, underscores, single labels and UTF-8.
+absl::Status CheckHostName(std::string_view name);
 // A number 1..65535 or one of the mail services' names, without the system's database.
 absl::StatusOr<uint16_t> ParsePort(std::string_view text);
 

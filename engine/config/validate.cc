@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/address.h"
 #include "base/text.h"
 #include "engine/config/parameter.h"
+#include "engine/config/relayhost.h"
 
 namespace mailrace::engine::config {
 namespace {
@@ -122,13 +124,7 @@ class Validator {
 
   // What every greeting, EHLO, Message-ID and notice says (RFC 5321 2.3.5).
   void HostName(std::string_view parameter, const std::string& name) {
-    constexpr std::string_view kHostOctets =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
-    const bool bad = name.empty() || name.size() > 253 ||
-                     name.find_first_not_of(kHostOctets) != std::string::npos ||
-                     name.starts_with('.') || name.ends_with('.') || name.starts_with('-') ||
-                     name.find("..") != std::string::npos;
-    if (bad) {
+    if (!CheckHostName(name).ok() || !IsAscii(name) || name.ends_with('.')) {
       Error(parameter, fmt::format("\"{}\": must be one host name", Printable(name, 255)));
     } else if (name.find('.') == std::string::npos) {
       Warning(parameter, fmt::format("\"{}\" is not a full name, such as host.example.com: relays "
