@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -15,6 +16,10 @@ import harness
 import volumes
 
 LOG_BLOCK = 32768  # Of RocksDB's write-ahead logs.
+# Of the frames in which they lie in a file that was there before (queue/log_frame.h).
+SECTOR, TAG, FRAME_ALIGNMENT = 512, 4, 4096
+FRAME_HEADER = struct.Struct(">8s6Q4I")
+FRAME_MAGIC = b"MRLOGF1\n"
 CASES = {}
 MOUNTING = set()  # Their names; they need root.
 
@@ -74,12 +79,15 @@ class Scene:
                                      f"{messages * recipients} were acknowledged")
         return application
 
-    def fill_queue(self, run="before", **load):
-        """A stopped queue that holds acknowledged mail."""
+    def fill_queue(self, run="before", kill=False, **load):
+        """A stopped queue that holds acknowledged mail. `kill`: its end was not told to it."""
         self.deliver(False)
         self.engine.start()
         self.submit(run, **load)
-        self.engine.leave()
+        if kill:
+            self.engine.bury()
+        else:
+            self.engine.leave()
 
     def expect_refusal(self, *patterns):
         """A start that ends by itself, not by a crash, and says why."""
@@ -132,15 +140,84 @@ class Scene:
             raise AssertionError(f"no {suffix} in the queue")
         return files[-1]  # The one that holds most.
 
+    def log(self):
+        """The log that holds most."""
+        return max(map(Log, (self.engine.queue / "queue").glob("*.log")),
+                   key=lambda log: len(log.places))
+
+
+class Log:
+    """A write-ahead log: which of the file's octets are those that RocksDB wrote. The file is
+    longer, where it was there before."""
+
+    def __init__(self, path):
+        self.path = path
+        self.name = path.name
+        self.content = bytearray(path.read_bytes())
+        self.frames = list(self._find_frames())  # (offset, octets of it, of its payload).
+        # Where in the file each octet of the log is.
+        self.places = range(len(self.content))
+        if self.frames:
+            self.places = [offset + _in_sectors(at) for offset, _, payload in self.frames
+                           for at in range(FRAME_HEADER.size, FRAME_HEADER.size + payload)]
+
+    def _find_frames(self):
+        offset, life = 0, None
+        while offset + FRAME_HEADER.size <= len(self.content):
+            magic, log, its_life, *_, blank, payload, _, _ = FRAME_HEADER.unpack_from(
+                self.content, offset)
+            # Another life's: of the log that the file was before.
+            if magic != FRAME_MAGIC or life not in (None, (log, its_life)):
+                return
+            life = (log, its_life)
+            self.blank = blank == 1
+            sectors = -(-(FRAME_HEADER.size + payload) // (SECTOR - TAG))
+            octets = -(-sectors * SECTOR // FRAME_ALIGNMENT) * FRAME_ALIGNMENT
+            yield offset, octets, payload
+            offset += octets
+
+    @property
+    def end(self):
+        """Of what was written to the file as this log."""
+        return sum(self.frames[-1][:2]) if self.frames else len(self.content)
+
+    def require_frames(self, blank):
+        """Its rest was never written to, or was another log. A disk with little space left keeps
+        no file for a log."""
+        if not self.frames or self.blank != blank or self.end == len(self.content):
+            raise AssertionError(f"{self.path} is no log over a {'blank' if blank else 'used'} "
+                                 "file: nothing would be shown")
+
+    def flip(self, place):
+        """One bit of the file."""
+        self.content[place] ^= 0x10
+        self.path.write_bytes(self.content)
+
+    def cut(self, octets):
+        self.path.write_bytes(self.content[:octets])
+
+    def put(self, place, garbage):
+        self.content[place:place + len(garbage)] = garbage
+        self.path.write_bytes(self.content)
+
+
+def _in_sectors(at):
+    """Of an octet of a frame's stream, in the frame: each sector ends with a tag."""
+    return at // (SECTOR - TAG) * SECTOR + at % (SECTOR - TAG)
+
 
 def flip(path, where):
-    """One bit at a share of the file's length."""
+    """One bit at a share of the file's length, or a log's: of what RocksDB wrote."""
+    if path.suffix == ".log":
+        log = Log(path)
+        position = int(len(log.places) * where)
+        # The last six octets of a log's block may be padding, which nobody reads: no damage.
+        if LOG_BLOCK - position % LOG_BLOCK <= 6:
+            position += 6
+        log.flip(log.places[position])
+        return
     content = bytearray(path.read_bytes())
-    place = int(len(content) * where)
-    # The last six octets of a log's block may be padding, which nobody reads: no damage.
-    if path.suffix == ".log" and LOG_BLOCK - place % LOG_BLOCK <= 6:
-        place += 6
-    content[place] ^= 0x10
+    content[int(len(content) * where)] ^= 0x10
     path.write_bytes(bytes(content))
 
 
@@ -324,20 +401,154 @@ def second_instance(directory, seed):
 def log_flipped_in_the_middle(directory, seed):
     with Scene(directory, seed) as scene:
         scene.fill_queue()
-        log = scene.database("*.log")
-        flip(log, scene.random.uniform(0.2, 0.8))
+        log = scene.log()
+        flip(log.path, scene.random.uniform(0.2, 0.8))
         scene.expect_refusal(re.escape(log.name), "--accept-loss")
         return scene.accept_loss(lost_max=45)
 
 
 @case
+def log_flipped_in_its_last_frame_after_a_kill(directory, seed):
+    """No marker tells how long the log was, and a frame that a power cut tore is no damage."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True, connections=1)
+        log = scene.log()
+        log.require_frames(blank=True)
+        log.flip(log.places[-scene.random.randint(1, min(300, log.frames[-1][2]))])
+        scene.expect_refusal(re.escape(log.name), "--accept-loss")
+        return scene.accept_loss(lost_max=1)
+
+
+@case
+def log_flipped_in_a_frames_head(directory, seed):
+    """Of any frame, the last one too, although nobody says how long the log was."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True)
+        log = scene.log()
+        log.require_frames(blank=True)
+        number = scene.random.choice((scene.random.randrange(len(log.frames)),
+                                      len(log.frames) - scene.random.choice((1, 2))))
+        log.flip(log.frames[number][0] + scene.random.randrange(FRAME_HEADER.size))
+        scene.expect_refusal(re.escape(log.name), "--accept-loss")
+        verdict, seen = scene.accept_loss(lost_max=50)
+        return verdict, f"frame {number} of {len(log.frames)}: {seen}"
+
+
+@case
+def log_flipped_in_the_length_of_its_last_record_after_a_kill(directory, seed):
+    """The record seems to go on behind the end, as one does that a power cut tore."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True, connections=1)
+        log = scene.log()
+        log.require_frames(blank=True)
+        frame, _, _ = log.frames[-1]
+        # Checksum (4), length (2), type: the frame begins with a record.
+        log.flip(frame + FRAME_HEADER.size + 5)
+        scene.expect_refusal(re.escape(log.name), "--accept-loss")
+        return scene.accept_loss(lost_max=1)
+
+
+@case
+def log_flipped_in_a_frames_padding(directory, seed):
+    """In the zeros behind the payload, or in a sector's tag: everything is there."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True)
+        log = scene.log()
+        log.require_frames(blank=True)
+        if scene.random.random() < 0.5:
+            what = "zeros"
+            frame, octets, payload = scene.random.choice(log.frames)
+            stream = octets // SECTOR * (SECTOR - TAG)
+            place = frame + _in_sectors(scene.random.randrange(FRAME_HEADER.size + payload, stream))
+            assert log.content[place] == 0
+        else:
+            what = "tag"
+            place = scene.random.randrange(1, log.end // SECTOR + 1) * SECTOR
+            place -= scene.random.randint(1, TAG)
+        log.flip(place)
+        return scene.finish(), f"{what} at octet {place} of {log.end}: opened, nothing lost"
+
+
+@case
+def log_flipped_in_its_blank_rest(directory, seed):
+    """Nothing is lost, but nobody can tell that from what was written and damaged."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True)
+        log = scene.log()
+        log.require_frames(blank=True)
+        log.flip(scene.random.randrange(log.end, len(log.content)))
+        scene.expect_refusal(re.escape(log.name), "octets that nobody wrote", "--accept-loss")
+        return scene.accept_loss(lost_max=0)
+
+
+def _fill_over_another(scene):
+    """A log that is shorter than the one whose file it has."""
+    scene.fill_queue("first", messages=60)
+    scene.fill_queue("second", messages=60)  # Here the first one's file becomes free.
+    scene.fill_queue("third", messages=20, kill=True)
+
+
+@case
+def log_flipped_in_what_it_was_before(directory, seed):
+    """The log lies over an older one, whose octets count for nothing."""
+    with Scene(directory, seed) as scene:
+        _fill_over_another(scene)
+        log = scene.log()
+        log.require_frames(blank=False)
+        assert FRAME_MAGIC in log.content[log.end:]
+        # In the older frames, or behind them too.
+        last = log.content.rindex(FRAME_MAGIC) + FRAME_ALIGNMENT
+        log.flip(scene.random.randrange(log.end, last))
+        return scene.finish(), "opened, nothing lost"
+
+
+@case
+def log_over_another_flipped(directory, seed):
+    """The log lies over an older one, which must not be taken for its end."""
+    with Scene(directory, seed) as scene:
+        _fill_over_another(scene)
+        log = scene.log()
+        log.require_frames(blank=False)
+        flip(log.path, scene.random.uniform(0.1, 0.99))
+        scene.expect_refusal(re.escape(log.name), "--accept-loss")
+        return scene.accept_loss(lost_max=30)
+
+
+@case
 def log_truncated(directory, seed):
+    """Of the blank rest of its file. Nothing is lost, but who cuts may have cut more."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True)
+        log = scene.log()
+        log.require_frames(blank=True)
+        log.cut(scene.random.choice((log.end, scene.random.randrange(log.end, len(log.content)))))
+        scene.expect_refusal(re.escape(log.name), f"cut short, it had {len(log.content)} octets",
+                             "--accept-loss")
+        return scene.accept_loss(lost_max=0)
+
+
+@case
+def log_truncated_among_its_frames(directory, seed):
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True)
+        log = scene.log()
+        log.require_frames(blank=True)
+        octets = scene.random.randint(1, 40000)
+        log.cut(log.end - octets)
+        scene.expect_refusal(re.escape(log.name), f"cut short, it had {len(log.content)} octets",
+                             "--accept-loss")
+        return scene.accept_loss(lost_max=25)
+
+
+@case
+def log_empty(directory, seed):
+    """Nothing in it says what it was; the marker says what is missing."""
     with Scene(directory, seed) as scene:
         scene.fill_queue()
-        log = scene.database("*.log")
-        cut(log, scene.random.randint(1, 40000))
-        scene.expect_refusal(re.escape(log.name), r"\(\d+ missing\)", "--accept-loss")
-        return scene.accept_loss(lost_max=25)
+        log = scene.log()
+        log.cut(0)
+        scene.expect_refusal(r"\(\d+ missing\)", "--accept-loss")
+        return scene.accept_loss(lost_max=50)
 
 
 @case
@@ -345,8 +556,8 @@ def log_with_garbage_appended(directory, seed):
     """Not a loss; whether it looks like a damaged record is chance."""
     with Scene(directory, seed) as scene:
         scene.fill_queue()
-        log = scene.database("*.log")
-        log.write_bytes(log.read_bytes() + scene.random.randbytes(300))
+        log = scene.log()
+        log.put(len(log.content), scene.random.randbytes(300))
         try:
             scene.engine.start()
             scene.engine.leave()
@@ -358,11 +569,24 @@ def log_with_garbage_appended(directory, seed):
 
 
 @case
+def log_with_garbage_behind_its_end(directory, seed):
+    """Where the next frame would be."""
+    with Scene(directory, seed) as scene:
+        scene.fill_queue(kill=True)
+        log = scene.log()
+        log.require_frames(blank=True)
+        log.put(log.end, scene.random.randbytes(scene.random.choice((300, 3000, 30000))))
+        scene.expect_refusal(re.escape(log.name), "octets that nobody wrote", "--accept-loss")
+        return scene.accept_loss(lost_max=0)
+
+
+@case
 def log_with_garbage_over_its_end(directory, seed):
     with Scene(directory, seed) as scene:
         scene.fill_queue(connections=1)
-        log = scene.database("*.log")
-        log.write_bytes(log.read_bytes()[:-300] + scene.random.randbytes(300))
+        log = scene.log()
+        end = log.places[-1] + 1
+        log.put(end - 300, scene.random.randbytes(300))
         scene.expect_refusal(re.escape(log.name), "--accept-loss")
         return scene.accept_loss(lost_max=1)
 

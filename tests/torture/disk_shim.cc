@@ -3,14 +3,16 @@
 // Writes go to the real files at once, so that the program sees them; what a real disk
 // would not yet hold is only written down. From that journal tests/torture/power_cut.py
 // rebuilds what a power cut leaves: octets behind the last sync of their file are gone,
-// and so are names whose directory was not synced. This covers everything that the
-// program and its libraries do through the C library, not RocksDB alone.
+// those written over since are what they were, and names whose directory was not synced are
+// gone too. This covers everything that the program and its libraries do through the C
+// library, not RocksDB alone.
 //
 //   TORTURE_DISK_ROOT     the directory whose files are watched; nothing else is touched
 //   TORTURE_DISK_JOURNAL  one line an operation (see below); on any file system
 //   TORTURE_DISK_GRAVE    a hard link to each file, named by its inode: nothing that is
-//                         removed or replaced is lost, and no inode number is used twice.
-//                         On the file system of the root
+//                         removed or replaced is lost, and no inode number is used twice;
+//                         in "overwritten" the octets that were written over, one after the
+//                         other. On the file system of the root
 //   TORTURE_DISK_KILL=N   SIGKILL instead of the N-th journalled operation
 //   TORTURE_DISK_EIO=N    the N-th sync of a *.log fails with EIO, once
 //   TORTURE_DISK_SLOW=MS  every sync of a file takes so many milliseconds
@@ -19,13 +21,19 @@
 //
 // journal := *( "create" inode path / "mkdir" path / "rename" from to / "link" from to
 //             / "unlink" path / "sync" inode octets / "dirsync" path / "map" inode
-//             / "syncall" )        each ended by LF; paths relative to the root
+//             / "over" inode offset octets place / "syncall" )
+//                                  each ended by LF; paths relative to the root
+//
+// "sync": the file has so many octets, and those written over before stay. "over": what was
+// at this offset is at `place` in "overwritten"; the line stands before the write is done, and
+// octets that the file did not have yet are none of it.
 //
 // A sync costs nothing here: it is journalled, not done. SIGKILL leaves the journal whole,
 // since it is written by one write(2) before the call returns.
 //
-// Not seen: io_uring, writes through a mapping (the file is journalled as "map"),
-// octets overwritten in place before they are synced.
+// Not seen: io_uring, stdio, writes through a mapping (the file is journalled as "map"), a file
+// that is made shorter or gets holes (nobody does so to what matters: the one ftruncate of the
+// engine is of its lock file, RocksDB's cut off what was allocated behind the end).
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,6 +46,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,9 +108,7 @@ class Disk {
     const std::string text = line + "\n";
     if (syscall(SYS_write, journal_, text.data(), text.size()) !=
         static_cast<ssize_t>(text.size())) {
-      static constexpr char kText[] = "disk_shim: the journal cannot be written\n";
-      syscall(SYS_write, 2, kText, sizeof(kText) - 1);
-      abort();
+      Abort("disk_shim: the journal cannot be written\n");
     }
   }
 
@@ -142,12 +149,30 @@ class Disk {
     DIR* const grave = opendir(grave_.c_str());
     while (const dirent* entry = grave == nullptr ? nullptr : readdir(grave)) {
       struct stat status;
-      if (entry->d_name[0] == '.') continue;
+      if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name)) continue;
       if (fstatat(dirfd(grave), entry->d_name, &status, 0) != 0) continue;
       Write(std::string("sync ") + entry->d_name + " " + std::to_string(status.st_size));
     }
     if (grave != nullptr) closedir(grave);
     Write("syncall");
+  }
+
+  // Does `write`, of `octets` to this offset (negative: where the file stands), and keeps what
+  // it writes over.
+  template <typename WriteFunction>
+  ssize_t WriteTo(int fd, off_t offset, size_t octets, WriteFunction write) {
+    if (Overwritten(fd, offset, octets).octets == 0) return write();
+    if (RelativeOf(fd).empty()) return write();
+    // Until it is written, so that neither a sync nor another write comes between.
+    const std::lock_guard lock(mutex_);
+    const Range range = Overwritten(fd, offset, octets);
+    if (range.octets > 0) {
+      Count();
+      const off_t place = Bury(fd, range);
+      Write("over " + std::to_string(range.inode) + " " + std::to_string(range.offset) + " " +
+            std::to_string(range.octets) + " " + std::to_string(place));
+    }
+    return write();
   }
 
   void Keep(const char* path, ino_t inode) const {
@@ -170,6 +195,64 @@ class Disk {
         syscall(SYS_openat, AT_FDCWD, journal, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
   }
 
+  // Of a file, what is there before it is written over.
+  struct Range {
+    ino_t inode = 0;
+    off_t offset = 0;
+    size_t octets = 0;
+  };
+
+  Range Overwritten(int fd, off_t offset, size_t octets) const {
+    const int saved = errno;
+    Range range;
+    struct stat status;
+    if (on() && octets > 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+        // With O_APPEND even pwrite appends.
+        (fcntl(fd, F_GETFL) & O_APPEND) == 0) {
+      if (offset < 0) offset = lseek(fd, 0, SEEK_CUR);
+      if (offset >= 0 && offset < status.st_size) {
+        const auto there = static_cast<size_t>(status.st_size - offset);
+        range = {status.st_ino, offset, octets < there ? octets : there};
+      }
+    }
+    errno = saved;
+    return range;
+  }
+
+  // Where in the graveyard's "overwritten" these octets of the file now are.
+  off_t Bury(int fd, const Range& range) {
+    if (overwritten_ < 0) {
+      overwritten_ = Open(grave_ + "/overwritten", O_WRONLY | O_APPEND | O_CREAT);
+    }
+    // By a descriptor of our own: that of the program may not be for reading, or want aligned
+    // memory (O_DIRECT).
+    const int from = Open("/proc/self/fd/" + std::to_string(fd), O_RDONLY);
+    char piece[1 << 16];
+    for (size_t done = 0; done < range.octets;) {
+      const size_t left = range.octets - done;
+      const ssize_t got = syscall(SYS_pread64, from, piece,
+                                  left < sizeof(piece) ? left : sizeof(piece), range.offset + done);
+      if (got <= 0 || syscall(SYS_write, overwritten_, piece, got) != got) {
+        Abort("disk_shim: what is written over cannot be kept\n");
+      }
+      done += got;
+    }
+    syscall(SYS_close, from);
+    return lseek(overwritten_, 0, SEEK_CUR) - static_cast<off_t>(range.octets);
+  }
+
+  static int Open(const std::string& path, int flags) {
+    const auto fd =
+        static_cast<int>(syscall(SYS_openat, AT_FDCWD, path.c_str(), flags | O_CLOEXEC, 0600));
+    if (fd < 0) Abort("disk_shim: what is written over cannot be kept\n");
+    return fd;
+  }
+
+  [[noreturn]] static void Abort(const char* text) {
+    syscall(SYS_write, 2, text, strlen(text));
+    abort();
+  }
+
   static long Number(const char* name) {
     const char* text = getenv(name);
     return text == nullptr ? 0 : atol(text);
@@ -179,6 +262,7 @@ class Disk {
   std::string root_;
   std::string grave_;
   int journal_ = -1;
+  int overwritten_ = -1;
   long operations_ = 0;
   long kill_at_ = 0;  // 0: never; the others too.
   long log_syncs_ = 0;
@@ -221,6 +305,12 @@ int OpenAt(int directory, const char* path, int flags, mode_t mode) {
 
 mode_t ModeOf(int flags, va_list arguments) {
   return (flags & O_CREAT) != 0 ? static_cast<mode_t>(va_arg(arguments, int)) : 0;
+}
+
+size_t OctetsOf(const iovec* pieces, int count) {
+  size_t octets = 0;
+  for (int i = 0; i < count; ++i) octets += pieces[i].iov_len;
+  return octets;
 }
 
 // Does `change` and journals `line` if it succeeded.
@@ -268,6 +358,46 @@ FILE* fopen(const char* path, const char* mode) {
 
 FILE* fopen64(const char* path, const char* mode) {
   return Real<FILE*(const char*, const char*)>("fopen64")(Redirected(path), mode);
+}
+
+// By system calls, as the journal's: the C library itself may write before dlsym can be asked.
+ssize_t write(int fd, const void* data, size_t octets) {
+  return Disk::Get().WriteTo(fd, -1, octets, [&] { return syscall(SYS_write, fd, data, octets); });
+}
+
+ssize_t pwrite(int fd, const void* data, size_t octets, off_t offset) {
+  const auto real = [&] { return syscall(SYS_pwrite64, fd, data, octets, offset); };
+  return offset < 0 ? real() : Disk::Get().WriteTo(fd, offset, octets, real);
+}
+
+ssize_t pwrite64(int fd, const void* data, size_t octets, off64_t offset) {
+  return pwrite(fd, data, octets, offset);
+}
+
+ssize_t writev(int fd, const iovec* pieces, int count) {
+  return Disk::Get().WriteTo(fd, -1, OctetsOf(pieces, count),
+                             [&] { return syscall(SYS_writev, fd, pieces, count); });
+}
+
+ssize_t pwritev2(int fd, const iovec* pieces, int count, off_t offset, int flags) {
+  // The offset is two words; on 64-bit machines the second counts for nothing.
+  const auto real = [&] { return syscall(SYS_pwritev2, fd, pieces, count, offset, 0L, flags); };
+  if (offset < -1 || (flags & RWF_APPEND) != 0) return real();
+  return Disk::Get().WriteTo(fd, offset, OctetsOf(pieces, count), real);
+}
+
+ssize_t pwritev64v2(int fd, const iovec* pieces, int count, off64_t offset, int flags) {
+  return pwritev2(fd, pieces, count, offset, flags);
+}
+
+ssize_t pwritev(int fd, const iovec* pieces, int count, off_t offset) {
+  if (offset >= 0) return pwritev2(fd, pieces, count, offset, 0);
+  errno = EINVAL;
+  return -1;
+}
+
+ssize_t pwritev64(int fd, const iovec* pieces, int count, off64_t offset) {
+  return pwritev(fd, pieces, count, offset);
 }
 
 int fsync(int fd) { return Disk::Get().on() ? Disk::Get().Sync(fd) : Real<int(int)>("fsync")(fd); }

@@ -30,7 +30,9 @@ class Iteration:
         self._directory = pathlib.Path(directory)
         self._random = random.Random(seed)
         self._fault = fault
-        self._disk = volumes.Ext4(self._directory / "volume") if fault == "ext4" else None
+        # On the small one a log grows, there is no space to keep a file for it.
+        self._disk = (volumes.Ext4(self._directory / "volume", self._random.choice(("256M", "1G")))
+                      if fault == "ext4" else None)
         self._points = []
         self._deaths = 0
         self._applications = []
@@ -42,6 +44,8 @@ class Iteration:
         self._relay = self._make_relay()
         self._engine = stage.Engine(self._directory, "", self._on_line, self._disk)
         try:
+            if self._random.random() < 0.4:
+                self._use_logs()
             for life in range(self._random.choice((1, 1, 1, 2, 3))):
                 self._live_and_die(life)
             verdict, _ = self._settle()
@@ -85,6 +89,17 @@ class Iteration:
             "default_destination_concurrency_failed_cohort_limit = 100\n"
             "default_destination_concurrency_negative_feedback = 0\n")
 
+    def _use_logs(self):
+        """Two lives that end in order: the next log is written over an older one."""
+        for run in ("first", "second"):
+            self._configure(dying=False)
+            self._engine.start()
+            application = stage.Application(self._directory, self._engine.port, run, 100, 1, 4, 2000)
+            self._applications.append(application)
+            application.finish()
+            self._engine.leave()
+        self._points.append("over used logs")
+
     def _live_and_die(self, life):
         choices = [point for point in POINTS
                    if (self._hooks or point not in ("dot", "reply")) and
@@ -94,6 +109,9 @@ class Iteration:
         self._trigger = stage.Trigger(count, self._strike)
         self._configure(dying=True)
         faults = {"kill": count} if self._point == "disk" else {}
+        if self._fault in ("strict", "partial"):
+            # Else few deaths come between a write and its sync, which costs nothing here.
+            faults["slow"] = self._random.choice((0, 2, 5))
         load = "no load"
         try:
             self._engine.start(**faults)

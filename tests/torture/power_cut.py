@@ -1,8 +1,9 @@
 """What a power cut leaves of a directory, from the journal of disk_shim.cc.
 
-Strict: everything that was not synced is gone, names whose directory was not synced too.
-Partial, by a seed: of each file a prefix of what was written after its last sync reached
-the disk, of each directory a prefix of its changes. Both are what the standard allows; a
+Strict: everything that was not synced is gone, names whose directory was not synced too;
+what was written over and not synced is as before. Partial, by a seed: of each file a prefix
+of what was appended after its last sync reached the disk, of what was written over any of
+its sectors, of each directory a prefix of its changes. Both are what the standard allows; a
 program that keeps its promises on one of them only is broken.
 """
 import os
@@ -11,6 +12,7 @@ import shutil
 import uuid
 
 PAGE = 4096
+SECTOR = 512  # What a disk writes wholly or not at all.
 
 
 class Boot:
@@ -91,10 +93,53 @@ class Disk:
         synced = min(state.sizes.get(inode, 0), len(written))
         if inode in state.mapped:
             return _mapped_content(written, random)
-        if random is None:
-            return written[:synced]
-        return written[:random.choice((synced, len(written),
-                                       random.randint(synced, len(written))))]
+        left = synced
+        if random is not None:
+            left = random.choice((synced, len(written), random.randint(synced, len(written))))
+        overwrites = [(offset, self._overwritten(octets, place))
+                      for offset, octets, place in state.overwrites.get(inode, ())]
+        return _before_overwrites(written[:left], synced, overwrites, random)
+
+    def _overwritten(self, octets, place):
+        with open(self.grave / "overwritten", "rb") as file:
+            file.seek(place)
+            return file.read(octets)
+
+
+def _before_overwrites(content, synced, overwrites, random):
+    """Without those of the unsynced overwrites (offset, what was there), oldest first, that did
+    not reach the disk. A sector that has one of them has all earlier ones."""
+    content = bytearray(content)
+    reached = set()
+    if len(content) > synced and synced % SECTOR != 0:
+        reached.add(synced // SECTOR)  # It has octets that were appended, so it was written.
+    for offset, before in reversed(overwrites):
+        sectors = range(offset // SECTOR, (offset + len(before) - 1) // SECTOR + 1)
+        if random is not None:
+            reached.update(_some_sectors(sectors, random))
+        for sector in sectors:
+            if sector in reached:
+                continue
+            begin = max(sector * SECTOR, offset)
+            end = min((sector + 1) * SECTOR, offset + len(before), len(content))
+            if begin < end:
+                content[begin:end] = before[begin - offset:end - offset]
+    return bytes(content)
+
+
+def _some_sectors(sectors, random):
+    """Those of one write that reached the disk: all, none, the first, a run of them, or any."""
+    kind = random.choice(("all", "none", "first", "run", "any"))
+    if kind == "all":
+        return sectors
+    if kind == "none":
+        return ()
+    if kind == "first":
+        return sectors[:random.randint(0, len(sectors))]
+    if kind == "run":
+        first, last = sorted(random.choices(range(len(sectors) + 1), k=2))
+        return sectors[first:last]
+    return [sector for sector in sectors if random.random() < 0.5]
 
 
 def _mapped_content(written, random):
@@ -117,12 +162,17 @@ class _State:
         self.sizes = dict(sizes)
         self.directories = set(directories)
         self.mapped = set()
+        self.overwrites = {}  # Of an inode, since its last sync: (offset, octets, place).
         self._pending = []  # (directory, operation) whose directory was not synced since.
 
     def apply(self, operation):
         verb = operation[0]
         if verb == "sync":
             self.sizes[int(operation[1])] = int(operation[2])
+            self.overwrites.pop(int(operation[1]), None)
+        elif verb == "over":
+            inode, *overwrite = map(int, operation[1:])
+            self.overwrites.setdefault(inode, []).append(overwrite)
         elif verb == "map":
             self.mapped.add(int(operation[1]))
         elif verb == "dirsync":
