@@ -95,6 +95,7 @@ absl::Status Engine::OpenQueue() {
                                           static_cast<int>(options.general.engine_shards));
   store.memtable_octets = memory.memtable_octets;
   store.cache_octets = memory.cache_octets;
+  store.log_reserve_octets = static_cast<uint64_t>(options.general.queue_log_reserve);
   absl::StatusOr<std::unique_ptr<queue::Store>> opened = queue::OpenRocksdbStore(store);
   if (!opened.ok()) return opened.status();
   store_ = *std::move(opened);

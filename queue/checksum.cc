@@ -2,6 +2,11 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
 namespace mailrace::queue {
 namespace {
@@ -30,10 +35,7 @@ constexpr Tables MakeTables() {
 
 constexpr Tables kTables = MakeTables();
 
-}  // namespace
-
-uint32_t Crc32c(std::string_view octets) {
-  uint32_t crc = ~uint32_t{0};
+uint32_t ByTables(std::string_view octets, uint32_t crc) {
   size_t at = 0;
   const auto octet = [&](size_t n) { return static_cast<uint8_t>(octets[n]); };
   for (; at + 4 <= octets.size(); at += 4) {
@@ -45,7 +47,32 @@ uint32_t Crc32c(std::string_view octets) {
   for (; at < octets.size(); ++at) {
     crc = (crc >> 8) ^ kTables[0][(crc ^ octet(at)) & 0xFF];
   }
-  return ~crc;
+  return crc;
+}
+
+#if defined(__x86_64__)
+// The processor's own instruction: ten times as fast.
+__attribute__((target("sse4.2"))) uint32_t ByProcessor(std::string_view octets, uint32_t crc) {
+  uint64_t wide = crc;
+  while (octets.size() >= 8) {
+    uint64_t eight;
+    std::memcpy(&eight, octets.data(), 8);
+    wide = _mm_crc32_u64(wide, eight);
+    octets.remove_prefix(8);
+  }
+  return ByTables(octets, static_cast<uint32_t>(wide));
+}
+
+const bool kHasInstruction = __builtin_cpu_supports("sse4.2");
+#endif
+
+}  // namespace
+
+uint32_t Crc32c(std::string_view octets, uint32_t before) {
+#if defined(__x86_64__)
+  if (kHasInstruction) return ~ByProcessor(octets, ~before);
+#endif
+  return ~ByTables(octets, ~before);
 }
 
 }  // namespace mailrace::queue

@@ -6,7 +6,7 @@
 
 namespace mailrace::queue {
 
-// Of `octets`; "123456789" gives 0xE3069283.
-uint32_t Crc32c(std::string_view octets);
+// Of `octets`; "123456789" gives 0xE3069283. `before`: that of what stands before them.
+uint32_t Crc32c(std::string_view octets, uint32_t before = 0);
 
 }  // namespace mailrace::queue

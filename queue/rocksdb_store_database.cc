@@ -7,6 +7,7 @@
 
 #include "fmt/format.h"
 #include "queue/record_format.h"
+#include "queue/rocksdb_store_overwrite.h"
 #include "queue/rocksdb_store_status.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/env.h"
@@ -111,6 +112,12 @@ bool IsOfOlderFormat(const std::string& path, const rocksdb::DBOptions& options)
          !std::all_of(kFamilyNames + kFamiliesAtFirst, kFamilyNames + kFamilies, has);
 }
 
+std::shared_ptr<OverwrittenLogs> LogsOver(const RocksdbStoreOptions& options) {
+  return std::make_shared<OverwrittenLogs>(
+      options.file_system != nullptr ? options.file_system : rocksdb::FileSystem::Default(),
+      options.logger);
+}
+
 absl::Status RefusedOpen(const rocksdb::Status& status, const std::string& what) {
   const std::string text = status.ToString();
   // RocksDB has no code for these two.
@@ -132,11 +139,13 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
                                                          const RocksdbStoreOptions& options,
                                                          const DatabaseMode& mode) {
   std::unique_ptr<Database> database(new Database());
-  if (options.file_system != nullptr) {
-    database->env_ = rocksdb::NewCompositeEnv(options.file_system);
+  const std::shared_ptr<OverwrittenLogs> logs = LogsOver(options);
+  if (!mode.read_only) {
+    const rocksdb::IOStatus prepared = logs->Prepare(path, options.log_reserve_octets);
+    if (!prepared.ok()) return FromRocksdb(prepared, path);
   }
-  rocksdb::Env* const env =
-      database->env_ != nullptr ? database->env_.get() : rocksdb::Env::Default();
+  database->env_ = rocksdb::NewCompositeEnv(logs);
+  rocksdb::Env* const env = database->env_.get();
   database->info_log_ = std::make_shared<RocksdbInfoLog>(options.logger);
   database->events_ = std::make_shared<RocksdbEvents>(options.logger);
   rocksdb::DBOptions db_options = MakeDbOptions(options, mode, env);
@@ -165,12 +174,10 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
 }
 
 absl::Status Database::Repair(const std::string& path, const RocksdbStoreOptions& options) {
-  std::unique_ptr<rocksdb::Env> env;
-  if (options.file_system != nullptr) env = rocksdb::NewCompositeEnv(options.file_system);
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(LogsOver(options));
   DatabaseMode mode;
   mode.salvage = true;
-  rocksdb::DBOptions db_options =
-      MakeDbOptions(options, mode, env != nullptr ? env.get() : rocksdb::Env::Default());
+  rocksdb::DBOptions db_options = MakeDbOptions(options, mode, env.get());
   db_options.info_log = std::make_shared<RocksdbInfoLog>(options.logger);
   return FromRocksdb(rocksdb::RepairDB(path, db_options, MakeFamilies(options)), path);
 }

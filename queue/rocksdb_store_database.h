@@ -74,7 +74,7 @@ class Database {
  private:
   Database() = default;
   // In the order of construction; the database goes first.
-  std::unique_ptr<rocksdb::Env> env_;  // Null: RocksDB's default.
+  std::unique_ptr<rocksdb::Env> env_;
   std::shared_ptr<RocksdbInfoLog> info_log_;
   std::shared_ptr<RocksdbEvents> events_;
   std::string damage_;

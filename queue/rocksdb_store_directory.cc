@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "queue/log_frame.h"
 
 namespace mailrace::queue {
 namespace {
@@ -92,11 +93,21 @@ absl::StatusOr<int> TakeLock(const std::string& directory) {
   return lock;
 }
 
+// Nothing was ever written to the log that took this file.
+bool WaitsForLog(const fs::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  std::string sector(kSectorOctets, '\0');
+  const ssize_t size = ::pread(file, sector.data(), sector.size(), 0);
+  ::close(file);
+  return size == static_cast<ssize_t>(sector.size()) && IsSpareMark(sector);
+}
+
 bool HoldsRecords(const fs::directory_entry& entry) {
   const std::string extension = entry.path().extension().string();
   if (extension == ".sst" || extension == ".blob") return true;
   std::error_code error;
-  return extension == ".log" && entry.file_size(error) > 0;
+  return extension == ".log" && entry.file_size(error) > 0 && !WaitsForLog(entry.path());
 }
 
 }  // namespace
@@ -196,6 +207,7 @@ absl::StatusOr<std::string> StoreDirectory::CopyAside(absl::Time now) const {
   for (const fs::directory_entry& entry : fs::directory_iterator(database_path(), error)) {
     const fs::path target = fs::path(copy) / entry.path().filename();
     const std::string extension = entry.path().extension().string();
+    if (extension == ".spare") continue;
     if (extension == ".sst" || extension == ".blob") {
       fs::create_hard_link(entry.path(), target, error);
       if (!error) continue;

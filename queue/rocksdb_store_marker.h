@@ -15,8 +15,8 @@
 namespace mailrace::queue {
 
 // The queue format that this program writes and the newest that it reads. 2 added the
-// intake records; a queue of format 1 is taken over at start.
-inline constexpr uint64_t kQueueFormat = 2;
+// intake records, 3 logs that are written over; older queues are taken over at start.
+inline constexpr uint64_t kQueueFormat = 3;
 
 struct StoreMarker {
   std::string database;   // RocksDB's identity of the database that it belongs to.

@@ -23,6 +23,7 @@ struct GeneralOptions {
   std::string recipient_delimiter;
   int64_t engine_shards = 0;  // After loading: at least 1.
   int64_t queue_memory_limit = 0;
+  int64_t queue_log_reserve = 0;
   absl::Duration shutdown_grace_time;
 };
 

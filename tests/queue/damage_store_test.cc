@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "fmt/format.h"
+#include "queue/log_frame.h"
 #include "queue/rocksdb_store_marker.h"
 #include "tests/queue/store_fixture.h"
 
@@ -16,8 +17,11 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-class DamagedStoreTest : public RocksdbStoreTest {
+// With logs that grow, and with logs that are written over files which are there.
+class DamagedStoreTest : public RocksdbStoreTest, public testing::WithParamInterface<uint64_t> {
  protected:
+  DamagedStoreTest() { options_.log_reserve_octets = GetParam(); }
+
   void AcceptAndClose(uint64_t last) {
     MustOpen();
     Accept(1, last);
@@ -53,14 +57,19 @@ class DamagedStoreTest : public RocksdbStoreTest {
   }
 };
 
-TEST_F(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogIsRefused) {  // V2.
+INSTANTIATE_TEST_SUITE_P(Logs, DamagedStoreTest, testing::Values(0, 256 << 10),
+                         [](const auto& info) {
+                           return info.param == 0 ? "Grow" : "AreWrittenOver";
+                         });
+
+TEST_P(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogIsRefused) {  // V2.
   AcceptAndClose(500);
   const std::string log = MainLog();
   FlipBit(log, std::filesystem::file_size(log) / 2);
   ExpectRefusal(log);
 }
 
-TEST_F(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogWithLossAccepted) {
+TEST_P(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogWithLossAccepted) {
   AcceptAndClose(500);
   const std::string log = MainLog();
   FlipBit(log, std::filesystem::file_size(log) / 2);
@@ -75,7 +84,7 @@ TEST_F(DamagedStoreTest, FlippedBitInTheMiddleOfTheLogWithLossAccepted) {
   Accept(501, 510);
 }
 
-TEST_F(DamagedStoreTest, DamagedCopyHoldsTheDamagedLogAsItWas) {
+TEST_P(DamagedStoreTest, DamagedCopyHoldsTheDamagedLogAsItWas) {
   AcceptAndClose(500);
   const std::string log = MainLog();
   FlipBit(log, std::filesystem::file_size(log) / 2);
@@ -87,7 +96,7 @@ TEST_F(DamagedStoreTest, DamagedCopyHoldsTheDamagedLogAsItWas) {
   EXPECT_FALSE(ReadFile(DamagedCopies().front() + "/marker").empty());
 }
 
-TEST_F(DamagedStoreTest, LastRecordCutShortBehindTheMarkerIsRefusedWithTheGap) {  // V3.
+TEST_P(DamagedStoreTest, LastRecordCutShortBehindTheMarkerIsRefusedWithTheGap) {  // V3.
   AcceptAndClose(500);
   const std::string log = MainLog();
   std::filesystem::resize_file(log, std::filesystem::file_size(log) - 500);
@@ -95,7 +104,7 @@ TEST_F(DamagedStoreTest, LastRecordCutShortBehindTheMarkerIsRefusedWithTheGap) {
   ExpectRefusal(log);
 }
 
-TEST_F(DamagedStoreTest, LastRecordCutShortAheadOfTheMarkerIsAnUnsyncedTail) {  // V3.
+TEST_P(DamagedStoreTest, LastRecordCutShortAheadOfTheMarkerIsAnUnsyncedTail) {  // V3.
   MustOpen();
   Accept(1, 499);
   Close();
@@ -108,17 +117,19 @@ TEST_F(DamagedStoreTest, LastRecordCutShortAheadOfTheMarkerIsAnUnsyncedTail) {  
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(499)));
 }
 
-TEST_F(DamagedStoreTest, GarbageOverTheLastRecordIsRefusedAndOperatorLosesOne) {  // V3.
+TEST_P(DamagedStoreTest, GarbageOverTheLastRecordIsRefusedAndOperatorLosesOne) {  // V3.
   AcceptAndClose(500);
   const std::string log = MainLog();
   std::string octets = ReadFile(log);
-  octets.replace(octets.size() - 300, 300, std::string(300, '\x5a'));
+  // A frame is filled up to a page, and damage there does no harm.
+  const size_t garbage = GetParam() == 0 ? 300 : kFrameAlignment;
+  octets.replace(octets.size() - garbage, garbage, std::string(garbage, '\x5a'));
   WriteFile(log, octets);
   ExpectRefusal(log);
   EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(499)));
 }
 
-TEST_F(DamagedStoreTest, GarbageAfterTheLastRecordLosesNothing) {  // V3.
+TEST_P(DamagedStoreTest, GarbageAfterTheLastRecordLosesNothing) {  // V3.
   AcceptAndClose(500);
   const std::string log = MainLog();
   SeededRandom random(3);
@@ -135,7 +146,7 @@ TEST_F(DamagedStoreTest, GarbageAfterTheLastRecordLosesNothing) {  // V3.
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(500)));
 }
 
-TEST_F(DamagedStoreTest, LogThatIsGoneIsRefused) {
+TEST_P(DamagedStoreTest, LogThatIsGoneIsRefused) {
   AcceptAndClose(100);
   for (const std::string& log : DatabaseFiles(".log")) std::filesystem::remove(log);
   const absl::Status status = Open();
@@ -143,7 +154,7 @@ TEST_F(DamagedStoreTest, LogThatIsGoneIsRefused) {
   EXPECT_THAT(Message(status), testing::AnyOf(HasSubstr("missing"), HasSubstr("Missing")));
 }
 
-TEST_F(DamagedStoreTest, OlderLogThatIsGoneIsRefusedAlthoughNewerOnesAreWhole) {
+TEST_P(DamagedStoreTest, OlderLogThatIsGoneIsRefusedAlthoughNewerOnesAreWhole) {
   options_.memtable_octets = 256 << 10;  // Several logs in one run.
   AcceptAndClose(150);
   ASSERT_GE(DatabaseFiles(".log").size(), 2u);
@@ -152,7 +163,7 @@ TEST_F(DamagedStoreTest, OlderLogThatIsGoneIsRefusedAlthoughNewerOnesAreWhole) {
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
 }
 
-TEST_F(DamagedStoreTest, LogsOfTheLastRunBecomeTablesAtStart) {
+TEST_P(DamagedStoreTest, LogsOfTheLastRunBecomeTablesAtStart) {
   AcceptAndClose(100);
   const std::string log = MainLog();
   MustOpen();
@@ -160,20 +171,20 @@ TEST_F(DamagedStoreTest, LogsOfTheLastRunBecomeTablesAtStart) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(100)));
 }
 
-TEST_F(DamagedStoreTest, MissingCurrentIsRefusedAndNoEmptyQueueMade) {
+TEST_P(DamagedStoreTest, MissingCurrentIsRefusedAndNoEmptyQueueMade) {
   AcceptAndClose(100);
   std::filesystem::remove(DatabaseFile("CURRENT"));
   ExpectRefusal(DatabaseFile("CURRENT"));
   EXPECT_FALSE(std::filesystem::exists(DatabaseFile("CURRENT")));
 }
 
-TEST_F(DamagedStoreTest, MissingCurrentWithLossAcceptedLosesNothing) {
+TEST_P(DamagedStoreTest, MissingCurrentWithLossAcceptedLosesNothing) {
   AcceptAndClose(100);
   std::filesystem::remove(DatabaseFile("CURRENT"));
   EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
 }
 
-TEST_F(DamagedStoreTest, WithoutManifestWhatIsInTablesIsSalvaged) {
+TEST_P(DamagedStoreTest, WithoutManifestWhatIsInTablesIsSalvaged) {
   AcceptAndClose(100);
   MustOpen();  // Now in tables.
   Close();
@@ -185,7 +196,7 @@ TEST_F(DamagedStoreTest, WithoutManifestWhatIsInTablesIsSalvaged) {
   EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
 }
 
-TEST_F(DamagedStoreTest, DatabaseThatIsGoneIsRefusedBesideItsMarker) {
+TEST_P(DamagedStoreTest, DatabaseThatIsGoneIsRefusedBesideItsMarker) {
   AcceptAndClose(100);
   std::filesystem::remove_all(DatabaseFile(""));
   ExpectRefusal("no empty queue is created beside an old one");
@@ -193,34 +204,34 @@ TEST_F(DamagedStoreTest, DatabaseThatIsGoneIsRefusedBesideItsMarker) {
   EXPECT_GT(store_->highest_id(), 100u);
 }
 
-TEST_F(DamagedStoreTest, RecordsWithoutCurrentAndMarkerAreRefused) {
+TEST_P(DamagedStoreTest, RecordsWithoutCurrentAndMarkerAreRefused) {
   AcceptAndClose(100);
   std::filesystem::remove(DatabaseFile("CURRENT"));
   std::filesystem::remove(MarkerPath(options_.directory));
   ExpectRefusal("no empty queue is created beside an old one");
 }
 
-TEST_F(DamagedStoreTest, MissingMarkerIsRefused) {
+TEST_P(DamagedStoreTest, MissingMarkerIsRefused) {
   AcceptAndClose(100);
   std::filesystem::remove(MarkerPath(options_.directory));
   ExpectRefusal(MarkerPath(options_.directory));
   EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
 }
 
-TEST_F(DamagedStoreTest, DamagedMarkerIsRefused) {
+TEST_P(DamagedStoreTest, DamagedMarkerIsRefused) {
   AcceptAndClose(100);
   FlipBit(MarkerPath(options_.directory), 60);
   ExpectRefusal(MarkerPath(options_.directory));
   EXPECT_THAT(AcceptLoss(), ElementsAreArray(UpTo(100)));
 }
 
-TEST_F(DamagedStoreTest, MarkerOfAnotherQueueIsRefused) {
+TEST_P(DamagedStoreTest, MarkerOfAnotherQueueIsRefused) {
   AcceptAndClose(100);
   ASSERT_TRUE(WriteMarker(file_system_.get(), options_.directory, {"another", 1, 1}).ok());
   ExpectRefusal("another queue");
 }
 
-TEST_F(DamagedStoreTest, OlderCopyOfTheDatabaseIsRefused) {
+TEST_P(DamagedStoreTest, OlderCopyOfTheDatabaseIsRefused) {
   AcceptAndClose(50);
   const std::string copy = temporary_ / "backup";
   std::filesystem::copy(DatabaseFile(""), copy, std::filesystem::copy_options::recursive);
@@ -233,7 +244,7 @@ TEST_F(DamagedStoreTest, OlderCopyOfTheDatabaseIsRefused) {
   ExpectRefusal("missing");
 }
 
-TEST_F(DamagedStoreTest, FormatOfTheFutureIsRefusedWhateverTheOperatorAccepts) {
+TEST_P(DamagedStoreTest, FormatOfTheFutureIsRefusedWhateverTheOperatorAccepts) {
   AcceptAndClose(10);
   const std::string marker = ReadFile(MarkerPath(options_.directory));
   std::string future = marker;
@@ -254,7 +265,7 @@ TEST_F(DamagedStoreTest, FormatOfTheFutureIsRefusedWhateverTheOperatorAccepts) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(10)));
 }
 
-TEST_F(DamagedStoreTest, DamagedTableIsNamedAndTheOthersAreRead) {
+TEST_P(DamagedStoreTest, DamagedTableIsNamedAndTheOthersAreRead) {
   options_.memtable_octets = 256 << 10;
   AcceptAndClose(1000);
   std::string largest;
@@ -291,7 +302,7 @@ TEST_F(DamagedStoreTest, DamagedTableIsNamedAndTheOthersAreRead) {
 
 // A start reads no bodies: only when damage was accepted are they looked at. Otherwise the
 // missing body is noticed when it is to be sent (ShardTest).
-TEST_F(DamagedStoreTest, MessageWithoutItsBodyIsHeldWhenLossIsAccepted) {
+TEST_P(DamagedStoreTest, MessageWithoutItsBodyIsHeldWhenLossIsAccepted) {
   options_.accept_loss = true;
   MustOpen();
   Accept(1, 3);
@@ -314,7 +325,7 @@ TEST_F(DamagedStoreTest, MessageWithoutItsBodyIsHeldWhenLossIsAccepted) {
 
 // The tables of a queue of 1000 messages; the bodies' is the largest by far, the envelopes'
 // comes next.
-TEST_F(DamagedStoreTest, DamagedEnvelopesAreRefusedAndWithLossAcceptedTheOthersGoOn) {
+TEST_P(DamagedStoreTest, DamagedEnvelopesAreRefusedAndWithLossAcceptedTheOthersGoOn) {
   AcceptAndClose(1000);
   MustOpen();
   Close();
@@ -347,7 +358,7 @@ TEST_F(DamagedStoreTest, DamagedEnvelopesAreRefusedAndWithLossAcceptedTheOthersG
   Accept(1001, 1010);
 }
 
-TEST_F(DamagedStoreTest, DamagedBodiesWithLossAcceptedAreHeld) {
+TEST_P(DamagedStoreTest, DamagedBodiesWithLossAcceptedAreHeld) {
   AcceptAndClose(200);
   MustOpen();
   Close();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 namespace mailrace::queue {
@@ -14,6 +15,8 @@ using rocksdb::Slice;
 
 namespace {
 
+constexpr size_t kSectorOctets = 512;
+
 bool IsLog(const std::string& path) { return path.ends_with(".log"); }
 std::string DirectoryOf(const std::string& path) { return fs::path(path).parent_path().string(); }
 
@@ -21,13 +24,18 @@ std::string DirectoryOf(const std::string& path) { return fs::path(path).parent_
 
 class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  FaultyFile(FaultyFileSystem* system, std::string path,
+  // Writes from `offset` on.
+  FaultyFile(FaultyFileSystem* system, std::string path, uint64_t offset,
              std::unique_ptr<rocksdb::FSWritableFile> file)
-      : FSWritableFileOwnerWrapper(std::move(file)), system_(system), path_(std::move(path)) {}
+      : FSWritableFileOwnerWrapper(std::move(file)),
+        system_(system),
+        path_(std::move(path)),
+        offset_(offset) {}
 
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
-    const IOStatus refused = system_->Appended(path_, data.size());
+    const IOStatus refused = system_->Writing(path_, offset_, data.size());
     if (!refused.ok()) return refused;
+    offset_ += data.size();
     return FSWritableFileOwnerWrapper::Append(data, options, debug);
   }
   IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
@@ -50,6 +58,7 @@ class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
  private:
   FaultyFileSystem* const system_;
   const std::string path_;
+  uint64_t offset_;
 };
 
 class FaultyDirectory final : public rocksdb::FSDirectoryWrapper {
@@ -80,13 +89,26 @@ FaultyFileSystem::FaultyFileSystem(std::string graveyard)
   fs::create_directories(graveyard_);
 }
 
-void FaultyFileSystem::CutPower() {
+void FaultyFileSystem::CutPower(Random* random) {
   const std::lock_guard lock(mutex_);
   power_off_ = true;
   for (auto change = changes_.rbegin(); change != changes_.rend(); ++change) Undo(*change);
   changes_.clear();
   for (auto& [path, state] : files_) {
-    if (fs::exists(path) && fs::file_size(path) > state.synced) fs::resize_file(path, state.synced);
+    if (fs::exists(path)) {
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      for (auto old = state.overwritten.rbegin(); old != state.overwritten.rend(); ++old) {
+        for (size_t at = 0; at < old->octets.size(); at += kSectorOctets) {
+          if (random != nullptr && random->Below(2) == 0) continue;
+          const std::string_view sector = std::string_view(old->octets).substr(at, kSectorOctets);
+          file.seekp(static_cast<std::streamoff>(old->offset + at));
+          file.write(sector.data(), static_cast<std::streamsize>(sector.size()));
+        }
+      }
+      file.close();
+      if (fs::file_size(path) > state.synced) fs::resize_file(path, state.synced);
+    }
+    state.overwritten.clear();
     state.written = state.synced;
   }
 }
@@ -115,6 +137,11 @@ void FaultyFileSystem::FailLogSyncs(int count) {
 void FaultyFileSystem::SetFull(bool full) {
   const std::lock_guard lock(mutex_);
   full_ = full;
+}
+
+void FaultyFileSystem::SetFreeSpace(uint64_t octets) {
+  const std::lock_guard lock(mutex_);
+  free_octets_ = octets;
 }
 
 void FaultyFileSystem::SetReadOnly(bool read_only) {
@@ -162,12 +189,21 @@ void FaultyFileSystem::Undo(const Change& change) {
   }
 }
 
-IOStatus FaultyFileSystem::Appended(const std::string& path, size_t octets) {
+IOStatus FaultyFileSystem::Writing(const std::string& path, uint64_t offset, size_t octets) {
   const std::lock_guard lock(mutex_);
   const IOStatus refused = Refusal();
   if (!refused.ok()) return refused;
+  // Also what is written over: a file system that copies on write needs new room for it.
   if (full_) return IOStatus::NoSpace("No space left on device");
-  files_[path].written += octets;
+  FileState& state = files_[path];
+  if (offset < state.written) {
+    std::string old(std::min<uint64_t>(octets, state.written - offset), '\0');
+    std::ifstream file(path, std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    file.read(old.data(), static_cast<std::streamsize>(old.size()));
+    state.overwritten.push_back({offset, std::move(old)});
+  }
+  state.written = std::max(state.written, offset + octets);
   return IOStatus::OK();
 }
 
@@ -182,7 +218,10 @@ IOStatus FaultyFileSystem::Synced(const std::string& path) {
       return IOStatus::IOError("Input/output error");
     }
   }
-  if (!sync_is_ignored_) files_[path].synced = files_[path].written;
+  if (sync_is_ignored_) return IOStatus::OK();
+  FileState& state = files_[path];
+  state.synced = state.written;
+  state.overwritten.clear();
   return IOStatus::OK();
 }
 
@@ -228,7 +267,7 @@ IOStatus FaultyFileSystem::NewWritableFile(const std::string& path,
   if (!status.ok()) return status;
   changes_.push_back(std::move(change));
   files_[path] = FileState();
-  *file = std::make_unique<FaultyFile>(this, path, std::move(real));
+  *file = std::make_unique<FaultyFile>(this, path, 0, std::move(real));
   return status;
 }
 
@@ -240,10 +279,26 @@ IOStatus FaultyFileSystem::ReopenWritableFile(const std::string& path,
   IOStatus status = Refusal();
   if (!status.ok()) return status;
   if (!fs::exists(path)) changes_.push_back(Change{.path = path});
-  StateOf(path);
+  const uint64_t end = StateOf(path).written;
   std::unique_ptr<rocksdb::FSWritableFile> real;
   status = target()->ReopenWritableFile(path, options, &real, debug);
-  if (status.ok()) *file = std::make_unique<FaultyFile>(this, path, std::move(real));
+  if (status.ok()) *file = std::make_unique<FaultyFile>(this, path, end, std::move(real));
+  return status;
+}
+
+IOStatus FaultyFileSystem::ReuseWritableFile(const std::string& path, const std::string& old_path,
+                                             const rocksdb::FileOptions& options,
+                                             std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                             IODebugContext* debug) {
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<rocksdb::FSWritableFile> real;
+  const auto reuse = [&] {
+    return target()->ReuseWritableFile(path, old_path, options, &real, debug);
+  };
+  const IOStatus status = path == old_path ? reuse() : Rename(old_path, path, reuse);
+  if (!status.ok()) return status;
+  StateOf(path);
+  *file = std::make_unique<FaultyFile>(this, path, 0, std::move(real));
   return status;
 }
 
@@ -271,12 +326,17 @@ IOStatus FaultyFileSystem::DeleteFile(const std::string& path, const IOOptions& 
 IOStatus FaultyFileSystem::RenameFile(const std::string& from, const std::string& to,
                                       const IOOptions& options, IODebugContext* debug) {
   const std::lock_guard lock(mutex_);
+  return Rename(from, to, [&] { return target()->RenameFile(from, to, options, debug); });
+}
+
+IOStatus FaultyFileSystem::Rename(const std::string& from, const std::string& to,
+                                  const std::function<IOStatus()>& rename) {
   IOStatus status = Refusal();
   if (!status.ok()) return status;
   Change change{.path = to, .from = from};
   Bury(to, &change);
   const FileState state = StateOf(from);
-  status = target()->RenameFile(from, to, options, debug);
+  status = rename();
   if (!status.ok()) return status;
   files_[to] = state;
   files_.erase(from);
@@ -295,8 +355,8 @@ IOStatus FaultyFileSystem::GetFreeSpace(const std::string& path, const IOOptions
                                         uint64_t* octets, IODebugContext* debug) {
   {
     const std::lock_guard lock(mutex_);
-    if (full_) {
-      *octets = 0;
+    if (full_ || free_octets_) {
+      *octets = full_ ? 0 : *free_octets_;
       return IOStatus::OK();
     }
   }

@@ -7,12 +7,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "rocksdb/file_system.h"
 
 namespace mailrace::queue {
@@ -26,7 +29,9 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
 
   // From now on nothing reaches the disk and what was not synced is gone. Close what is
   // open, then PowerOn.
-  void CutPower();
+  void CutPower() { CutPower(nullptr); }
+  // The same, but of what was written over older octets any sectors may be on the disk.
+  void CutPower(Random* random);
   void PowerOn();
   // The power goes by itself before change `number` from now (appends, syncs and changes
   // of directories count); CutPower() then takes back what was not synced.
@@ -37,6 +42,8 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   void FailLogSyncs(int count);
   // Nothing can be appended (ENOSPC), and no space is free (V5).
   void SetFull(bool full);
+  // So much is free, whatever is written.
+  void SetFreeSpace(uint64_t octets);
   // Every change fails with EROFS (V6).
   void SetReadOnly(bool read_only);
   // Syncs return OK and make nothing durable: an oracle must notice.
@@ -51,6 +58,10 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus ReopenWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                        std::unique_ptr<rocksdb::FSWritableFile>* file,
                                        rocksdb::IODebugContext* debug) override;
+  rocksdb::IOStatus ReuseWritableFile(const std::string& path, const std::string& old_path,
+                                      const rocksdb::FileOptions& options,
+                                      std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                      rocksdb::IODebugContext* debug) override;
   rocksdb::IOStatus NewDirectory(const std::string& path, const rocksdb::IOOptions& options,
                                  std::unique_ptr<rocksdb::FSDirectory>* directory,
                                  rocksdb::IODebugContext* debug) override;
@@ -69,9 +80,15 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   friend class FaultyFile;
   friend class FaultyDirectory;
 
+  // What was there before octets were written over it.
+  struct Overwritten {
+    uint64_t offset = 0;
+    std::string octets;
+  };
   struct FileState {
     uint64_t written = 0;
     uint64_t synced = 0;
+    std::vector<Overwritten> overwritten;  // Since the last sync.
   };
   // A change of a directory that the power cut undoes.
   struct Change {
@@ -89,8 +106,12 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   FileState& StateOf(const std::string& path);
   void DirectorySynced(const std::string& directory);
 
+  // REQUIRES: mutex_ is held.
+  rocksdb::IOStatus Rename(const std::string& from, const std::string& to,
+                           const std::function<rocksdb::IOStatus()>& rename);
+
   // From open files.
-  rocksdb::IOStatus Appended(const std::string& path, size_t octets);
+  rocksdb::IOStatus Writing(const std::string& path, uint64_t offset, size_t octets);
   rocksdb::IOStatus Synced(const std::string& path);
   rocksdb::IOStatus Truncated(const std::string& path, uint64_t size);
 
@@ -105,6 +126,7 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   int failing_syncs_ = 0;
   bool power_off_ = false;
   bool full_ = false;
+  std::optional<uint64_t> free_octets_;
   bool read_only_ = false;
   bool sync_is_ignored_ = false;
 };

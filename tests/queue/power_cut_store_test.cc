@@ -14,9 +14,18 @@ using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-using PowerCutStoreTest = RocksdbStoreTest;
+// With logs that grow, and with logs that are written over files which are there.
+class PowerCutStoreTest : public RocksdbStoreTest, public testing::WithParamInterface<uint64_t> {
+ protected:
+  PowerCutStoreTest() { options_.log_reserve_octets = GetParam(); }
+};
 
-TEST_F(PowerCutStoreTest, KeepsAll500AcknowledgedMessages) {  // V1.
+INSTANTIATE_TEST_SUITE_P(Logs, PowerCutStoreTest, testing::Values(0, 256 << 10),
+                         [](const auto& info) {
+                           return info.param == 0 ? "Grow" : "AreWrittenOver";
+                         });
+
+TEST_P(PowerCutStoreTest, KeepsAll500AcknowledgedMessages) {  // V1.
   MustOpen();
   Accept(1, 500);
   CutPower();
@@ -24,7 +33,7 @@ TEST_F(PowerCutStoreTest, KeepsAll500AcknowledgedMessages) {  // V1.
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(500)));
 }
 
-TEST_F(PowerCutStoreTest, OracleSeesThatIgnoredSyncsLoseMessages) {
+TEST_P(PowerCutStoreTest, OracleSeesThatIgnoredSyncsLoseMessages) {
   MustOpen();
   Accept(1, 10);
   file_system_->SetSyncIsIgnored(true);
@@ -35,14 +44,14 @@ TEST_F(PowerCutStoreTest, OracleSeesThatIgnoredSyncsLoseMessages) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(10)));
 }
 
-TEST_F(PowerCutStoreTest, EveryCommitIsOneSyncOfTheLog) {
+TEST_P(PowerCutStoreTest, EveryCommitIsOneSyncOfTheLog) {
   MustOpen();
   const uint64_t before = file_system_->log_syncs();
   Accept(1, 20);
   EXPECT_EQ(file_system_->log_syncs() - before, 20u);
 }
 
-TEST_F(PowerCutStoreTest, CutAfterEveryCommitKeepsAllAcknowledged) {
+TEST_P(PowerCutStoreTest, CutAfterEveryCommitKeepsAllAcknowledged) {
   for (uint64_t id = 1; id <= 40; ++id) {
     MustOpen();
     Accept(id, id);
@@ -55,7 +64,7 @@ TEST_F(PowerCutStoreTest, CutAfterEveryCommitKeepsAllAcknowledged) {
 }
 
 // Small memtables: flushes, compactions, new logs and manifests lie between the cuts.
-TEST_F(PowerCutStoreTest, CutsAmongFlushesAndRemovalsKeepExactlyWhatIsOwed) {
+TEST_P(PowerCutStoreTest, CutsAmongFlushesAndRemovalsKeepExactlyWhatIsOwed) {
   options_.memtable_octets = 256 << 10;
   SeededRandom random(7);
   std::set<uint64_t> owed;
@@ -83,7 +92,7 @@ TEST_F(PowerCutStoreTest, CutsAmongFlushesAndRemovalsKeepExactlyWhatIsOwed) {
   }
 }
 
-TEST_F(PowerCutStoreTest, FailedSyncEndsTheStoreAndLosesNothing) {  // V4.
+TEST_P(PowerCutStoreTest, FailedSyncEndsTheStoreAndLosesNothing) {  // V4.
   MustOpen();
   Accept(1, 10);
   file_system_->FailLogSyncs(1);
@@ -101,7 +110,7 @@ TEST_F(PowerCutStoreTest, FailedSyncEndsTheStoreAndLosesNothing) {  // V4.
   Accept(12, 12);
 }
 
-TEST_F(PowerCutStoreTest, FullDiskRefusesAndResumesAlone) {  // V5.
+TEST_P(PowerCutStoreTest, FullDiskRefusesAndResumesAlone) {  // V5.
   options_.memtable_octets = 1 << 20;
   MustOpen();
   Accept(1, 10);
@@ -121,7 +130,7 @@ TEST_F(PowerCutStoreTest, FullDiskRefusesAndResumesAlone) {  // V5.
 }
 
 // On a full disk the same removals are tried again and again.
-TEST_F(PowerCutStoreTest, WhatAFullDiskRefusedIsNotCounted) {
+TEST_P(PowerCutStoreTest, WhatAFullDiskRefusedIsNotCounted) {
   MustOpen();
   const auto* store = static_cast<const RocksdbStore*>(store_.get());
   EXPECT_EQ(store->LiveRecords(Family::kMessage), std::nullopt) << "not counted yet";
@@ -140,7 +149,7 @@ TEST_F(PowerCutStoreTest, WhatAFullDiskRefusedIsNotCounted) {
   EXPECT_EQ(store->LiveRecords(Family::kBody), 9u);
 }
 
-TEST_F(PowerCutStoreTest, FullDiskAndPowerCutLoseNothing) {
+TEST_P(PowerCutStoreTest, FullDiskAndPowerCutLoseNothing) {
   MustOpen();
   Accept(1, 10);
   file_system_->SetFull(true);
@@ -151,7 +160,7 @@ TEST_F(PowerCutStoreTest, FullDiskAndPowerCutLoseNothing) {
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(10)));
 }
 
-TEST_F(PowerCutStoreTest, NothingOfRocksdbsOwnLogIsInTheQueue) {  // V5.
+TEST_P(PowerCutStoreTest, NothingOfRocksdbsOwnLogIsInTheQueue) {  // V5.
   MustOpen();
   Accept(1, 10);
   Close();
@@ -161,7 +170,7 @@ TEST_F(PowerCutStoreTest, NothingOfRocksdbsOwnLogIsInTheQueue) {  // V5.
   }
 }
 
-TEST_F(PowerCutStoreTest, ReadOnlyFileSystemIsRefusedAtStart) {  // V6.
+TEST_P(PowerCutStoreTest, ReadOnlyFileSystemIsRefusedAtStart) {  // V6.
   MustOpen();
   Accept(1, 10);
   Close();
@@ -174,7 +183,7 @@ TEST_F(PowerCutStoreTest, ReadOnlyFileSystemIsRefusedAtStart) {  // V6.
   EXPECT_THAT(FoundIds(store_.get()), ElementsAreArray(UpTo(10)));
 }
 
-TEST_F(PowerCutStoreTest, FileSystemThatBecomesReadOnlyEndsTheStore) {
+TEST_P(PowerCutStoreTest, FileSystemThatBecomesReadOnlyEndsTheStore) {
   MustOpen();
   Accept(1, 10);
   file_system_->SetReadOnly(true);
@@ -186,7 +195,8 @@ TEST_F(PowerCutStoreTest, FileSystemThatBecomesReadOnlyEndsTheStore) {
 }
 
 // A put and its SingleDelete that meet in the memtables never reach a table.
-TEST_F(PowerCutStoreTest, HealthyQueueLeavesNothingInTables) {
+TEST_P(PowerCutStoreTest, HealthyQueueLeavesNothingInTables) {
+  options_.log_reserve_octets = 0;  // A page for each commit is more than these messages have.
   options_.memtable_octets = 1 << 20;
   MustOpen();
   uint64_t octets = 0;

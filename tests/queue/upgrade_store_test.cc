@@ -79,8 +79,8 @@ TEST_F(UpgradeStoreTest, QueueOfFormat1IsTakenOverAndItsOrphanedBodiesGo) {
   MustOpen();
   EXPECT_THAT(FoundIds(store_.get()), ElementsAre(1, 2, 3));
   EXPECT_TRUE(absl::IsNotFound(store_->ReadChunk(QueueId{2000}, 0).status()));
-  EXPECT_THAT(Marker(), HasSubstr("format 2\n"));
-  EXPECT_THAT(logger_.lines(), HasSubstr("queue of format 1 becomes one of format 2: an older "
+  EXPECT_THAT(Marker(), HasSubstr("format 3\n"));
+  EXPECT_THAT(logger_.lines(), HasSubstr("queue of format 1 becomes one of format 3: an older "
                                          "version of this program cannot open it"));
   Accept(4, 4);
   MustOpen();
@@ -139,7 +139,7 @@ TEST_F(UpgradeStoreTest, RecoveryThatIsAbandonedEndsAtOnceAndHarmsNothing) {
 // It knows format 1 alone; the marker is the first thing that it looks at.
 TEST_F(UpgradeStoreTest, MarkerTellsAnOlderVersionToKeepOff) {
   MustOpen();
-  EXPECT_THAT(Marker(), HasSubstr("\nformat 2\n"));
+  EXPECT_THAT(Marker(), HasSubstr("\nformat 3\n"));
 }
 
 TEST_F(UpgradeStoreTest, FamilyOfTheFirstFormatThatIsMissingIsDamage) {
