@@ -43,7 +43,8 @@ IOStatus LogFrameReader::Open(rocksdb::FileSystem* file_system, const std::strin
     found->life_ = header->life;
   } else if (IsSpareMark(sector)) {
     found->life_ = SpareLife(sector);
-  } else if (!LooksLikeHead(sector)) {
+  } else if (!LooksLikeHead(sector) && !(IsZero(sector) && found->FindPromised())) {
+    // Of a sector that the disk lost zeros are left, which RocksDB would pass over.
     return IOStatus::OK();
   }
   *reader = std::move(found);

@@ -1,6 +1,7 @@
 // Reads a log that was written over a file (log_frame.h) as the octets that RocksDB appended to
-// it. Damage is RocksDB's to notice wherever it can: it gets what is there, and checks its own
-// records. One thread at a time.
+// it. RocksDB gets also what is damaged, so that it salvages what it can; that it refuses the log
+// is made sure of here, since it passes over zeros and takes damage at the end for a torn write.
+// One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ class LogFrameReader {
   // behind it what was written as a whole. Octets that fit no checksum stand for what is damaged.
   rocksdb::IOStatus Next(std::string* piece);
 
-  // What RocksDB cannot see of it: file, place and what is wrong. Empty: nothing so far.
+  // The first damage: file, place and what is wrong. Empty: none so far.
   const std::string& damage() const { return damage_; }
 
   // Octets of the log, by reading all of it.

@@ -1,9 +1,6 @@
 #include "queue/rocksdb_store_overwrite.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <charconv>
 #include <cstdlib>
@@ -11,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/random.h"
 #include "queue/log_frame.h"
 #include "queue/rocksdb_store_log_reader.h"
 
@@ -47,16 +44,6 @@ std::optional<uint64_t> LogNumber(const std::string& path) {
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
   return number;
-}
-
-// Never twice, and in no order: what an earlier life left must not look like this one's.
-uint64_t NewLife() {
-  static std::atomic<uint64_t> lives{0};
-  uint64_t mixed = static_cast<uint64_t>(absl::GetCurrentTimeNanos()) +
-                   (static_cast<uint64_t>(::getpid()) << 40) + ++lives;
-  mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9;
-  mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB;
-  return mixed ^ mixed >> 31;
 }
 
 // Aligned as the kernel wants it of who goes past its cache.
@@ -270,7 +257,8 @@ IOStatus OverwrittenLogs::MakeBlank(const std::string& path, uint64_t octets) {
 }
 
 IOStatus OverwrittenLogs::Mark(const std::string& from, Spare* spare) {
-  spare->life = NewLife();
+  // What an earlier life left must not look like this one's.
+  spare->life = SystemRandom().Next64();
   if (direct_) {
     const IOStatus status = WriteMark(from, *spare, /*direct=*/true);
     if (status.ok()) return status;

@@ -102,6 +102,7 @@ class Instance:
             # And with it all processes of its namespace; it ends behind them. By hand: who runs
             # a set-user-ID program, as Exim is, survives unshare's --kill-child.
             signal.pidfd_send_signal(first, signal.SIGKILL)
-            select.select([first], [], [])
+            if not select.select([first], [], [], 60)[0]:
+                raise RuntimeError("does not end although it was killed")
             os.close(first)
         self._process.wait()

@@ -67,16 +67,16 @@ class FaultyDirectory final : public rocksdb::FSDirectoryWrapper {
                   std::unique_ptr<rocksdb::FSDirectory> directory)
       : FSDirectoryWrapper(std::move(directory)), system_(system), path_(std::move(path)) {}
 
-  IOStatus Fsync(const IOOptions&, IODebugContext*) override {
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
+    return FsyncWithDirOptions(options, debug, rocksdb::DirFsyncOptions());
+  }
+  IOStatus FsyncWithDirOptions(const IOOptions&, IODebugContext*,
+                               const rocksdb::DirFsyncOptions& why) override {
     const std::lock_guard lock(system_->mutex_);
     const IOStatus refused = system_->Refusal();
     if (!refused.ok()) return refused;
-    system_->DirectorySynced(path_);
+    system_->DirectorySynced(path_, why.reason);
     return IOStatus::OK();
-  }
-  IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* debug,
-                               const rocksdb::DirFsyncOptions&) override {
-    return Fsync(options, debug);
   }
 
  private:
@@ -225,10 +225,14 @@ IOStatus FaultyFileSystem::Synced(const std::string& path) {
   return IOStatus::OK();
 }
 
-void FaultyFileSystem::DirectorySynced(const std::string& directory) {
+void FaultyFileSystem::DirectorySynced(const std::string& directory,
+                                       rocksdb::DirFsyncOptions::FsyncReason reason) {
   if (sync_is_ignored_) return;
+  // As RocksDB does it on btrfs: with a new file's octets its name is durable, but nothing else.
+  const bool new_files_only = reason == rocksdb::DirFsyncOptions::kNewFileSynced;
   std::erase_if(changes_, [&](const Change& change) {
     if (DirectoryOf(change.path) != directory) return false;
+    if (new_files_only && (change.removal || !change.from.empty())) return false;
     if (!change.buried.empty()) fs::remove(change.buried);
     return true;
   });

@@ -104,7 +104,7 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   void Bury(const std::string& path, Change* change);
   void Undo(const Change& change);
   FileState& StateOf(const std::string& path);
-  void DirectorySynced(const std::string& directory);
+  void DirectorySynced(const std::string& directory, rocksdb::DirFsyncOptions::FsyncReason reason);
 
   // REQUIRES: mutex_ is held.
   rocksdb::IOStatus Rename(const std::string& from, const std::string& to,

@@ -270,6 +270,20 @@ TEST_F(OverwriteStoreTest, ZerosInALogThatIsNotTheLastAreRefused) {
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
 }
 
+// Zeros where the first frame was: nothing says any more that the log is one of frames.
+TEST_F(OverwriteStoreTest, AFirstFrameThatIsGoneIsRefused) {
+  MustOpen();
+  Accept(1, 5);  // All in RocksDB's first block.
+  CutPower();
+  const std::string log = DatabaseFiles(".log").front();
+  std::string octets = ReadFile(log);
+  octets.replace(0, kFrameAlignment, kFrameAlignment, '\0');
+  WriteFile(log, octets);
+  const absl::Status status = Open();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(logger_.lines(), HasSubstr(log + ": a frame is missing at octet 0"));
+}
+
 // Senders choose what stands in a log of RocksDB's own.
 TEST_F(OverwriteStoreTest, WhatAMailSaysMakesNoGrowingLogAFramedOne) {
   options_.log_reserve_octets = 0;
