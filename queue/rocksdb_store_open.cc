@@ -142,6 +142,8 @@ class Opening {
 
   // Takes what can be read, from the most honest way to the most desperate one.
   absl::Status Salvage(const absl::Status& reason) {
+    // One that opened and cannot be read would delete and rename logs while they are copied.
+    database_.reset();
     Log(Severity::kError, fmt::format("{}; going on, loss is accepted", TextOf(reason)));
     const absl::StatusOr<std::string> copy = directory_->CopyAside(absl::Now());
     if (!copy.ok()) return copy.status();
@@ -173,7 +175,6 @@ class Opening {
   }
 
   absl::Status OpenSalvaged() {
-    if (database_ != nullptr) return absl::OkStatus();  // It opens, and cannot be read.
     absl::Status status = absl::OkStatus();
     if (!directory_->HasCurrent()) status = directory_->RestoreCurrent();
     DatabaseMode mode;

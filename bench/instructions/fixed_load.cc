@@ -75,6 +75,7 @@ void Commit(uint64_t count) {
   if (::mkdtemp(directory.data()) == nullptr) Fail("no temporary directory");
   queue::RocksdbStoreOptions options;
   options.directory = directory + "/queue";
+  options.log_reserve_octets = uint64_t{4} << 20;  // As by default, only smaller.
   absl::StatusOr<std::unique_ptr<queue::Store>> store = queue::OpenRocksdbStore(options);
   if (!store.ok()) Fail("the store does not open");
   const auto body = std::make_shared<const std::string>(kOctets, 'x');
