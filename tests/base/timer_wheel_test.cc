@@ -13,7 +13,7 @@
 namespace mailrace {
 namespace {
 
-constexpr int64_t kTick = 1'000'000;
+constexpr int64_t kTick = TimerWheel::kTickNanos;
 
 class TestTimer final : public Timer {
  public:
@@ -27,23 +27,23 @@ class TestTimer final : public Timer {
   }
 };
 
-MonoTime Ms(int64_t n) { return {n * kTick}; }
+MonoTime Ticks(int64_t n) { return {n * kTick}; }
 
 TEST(TimerWheel, FiresAtItsDeadlineAndNotBefore) {
-  TimerWheel wheel(Ms(100));
+  TimerWheel wheel(Ticks(100));
   TestTimer timer;
-  wheel.Arm(&timer, Ms(105));
-  wheel.Advance(Ms(104));
+  wheel.Arm(&timer, Ticks(105));
+  wheel.Advance(Ticks(104));
   EXPECT_EQ(timer.fired, 0);
   EXPECT_TRUE(timer.armed());
-  wheel.Advance(Ms(105));
+  wheel.Advance(Ticks(105));
   EXPECT_EQ(timer.fired, 1);
   EXPECT_FALSE(timer.armed());
   EXPECT_EQ(wheel.armed(), 0u);
 }
 
 TEST(TimerWheel, DeadlinesBetweenTicksAreRoundedUp) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   TestTimer timer;
   wheel.Arm(&timer, {kTick + 1});
   wheel.Advance({2 * kTick - 1});
@@ -53,69 +53,69 @@ TEST(TimerWheel, DeadlinesBetweenTicksAreRoundedUp) {
 }
 
 TEST(TimerWheel, ADeadlineInThePastFiresAtTheNextTick) {
-  TimerWheel wheel(Ms(1000));
+  TimerWheel wheel(Ticks(1000));
   TestTimer timer;
-  wheel.Arm(&timer, Ms(3));
-  EXPECT_EQ(wheel.NextWake(), Ms(1001));
-  wheel.Advance(Ms(1001));
+  wheel.Arm(&timer, Ticks(3));
+  EXPECT_EQ(wheel.NextWake(), Ticks(1001));
+  wheel.Advance(Ticks(1001));
   EXPECT_EQ(timer.fired, 1);
 }
 
 TEST(TimerWheel, AnInfiniteDeadlineOnlyDisarms) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   TestTimer timer;
-  wheel.Arm(&timer, Ms(5));
+  wheel.Arm(&timer, Ticks(5));
   wheel.Arm(&timer, MonoTime::Infinite());
   EXPECT_FALSE(timer.armed());
   EXPECT_TRUE(wheel.NextWake().infinite());
 }
 
 TEST(TimerWheel, RearmingMovesTheDeadline) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   TestTimer timer;
-  wheel.Arm(&timer, Ms(5));
-  wheel.Arm(&timer, Ms(5000));
+  wheel.Arm(&timer, Ticks(5));
+  wheel.Arm(&timer, Ticks(5000));
   EXPECT_EQ(wheel.armed(), 1u);
-  wheel.Advance(Ms(4999));
+  wheel.Advance(Ticks(4999));
   EXPECT_EQ(timer.fired, 0);
-  wheel.Advance(Ms(5000));
+  wheel.Advance(Ticks(5000));
   EXPECT_EQ(timer.fired, 1);
 }
 
 TEST(TimerWheel, ADestroyedTimerIsForgotten) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   {
     TestTimer timer;
-    wheel.Arm(&timer, Ms(5));
+    wheel.Arm(&timer, Ticks(5));
   }
   EXPECT_EQ(wheel.armed(), 0u);
-  wheel.Advance(Ms(10));
+  wheel.Advance(Ticks(10));
 }
 
 TEST(TimerWheel, TimersOutliveTheWheel) {
   TestTimer timer;
   {
-    TimerWheel wheel(Ms(0));
-    wheel.Arm(&timer, Ms(5));
+    TimerWheel wheel(Ticks(0));
+    wheel.Arm(&timer, Ticks(5));
   }
   EXPECT_FALSE(timer.armed());
 }
 
 TEST(TimerWheel, FireMayArmItselfAgain) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   TestTimer timer;
   int64_t next = 10;
   timer.on_fire = [&] {
     next += 10;
-    wheel.Arm(&timer, Ms(next));
+    wheel.Arm(&timer, Ticks(next));
   };
-  wheel.Arm(&timer, Ms(10));
-  wheel.Advance(Ms(100));
+  wheel.Arm(&timer, Ticks(10));
+  wheel.Advance(Ticks(100));
   EXPECT_EQ(timer.fired, 10);
 }
 
 TEST(TimerWheel, FireMayDisarmAndDestroyItsNeighbours) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   auto victim = std::make_unique<TestTimer>();
   TestTimer disarmed;
   std::vector<std::unique_ptr<TestTimer>> killers;
@@ -126,23 +126,23 @@ TEST(TimerWheel, FireMayDisarmAndDestroyItsNeighbours) {
       disarmed.Disarm();
     };
   }
-  wheel.Arm(killers[0].get(), Ms(5));
-  wheel.Arm(victim.get(), Ms(6));
-  wheel.Arm(&disarmed, Ms(6));
-  wheel.Advance(Ms(6));
+  wheel.Arm(killers[0].get(), Ticks(5));
+  wheel.Arm(victim.get(), Ticks(6));
+  wheel.Arm(&disarmed, Ticks(6));
+  wheel.Advance(Ticks(6));
   EXPECT_EQ(killers[0]->fired, 1);
   EXPECT_EQ(victim, nullptr);
   EXPECT_EQ(disarmed.fired, 0);
 }
 
 TEST(TimerWheel, FireMayDestroyItsOwnTimer) {
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   auto timer = std::make_unique<TestTimer>();
   timer->on_fire = [&] { timer.reset(); };
-  wheel.Arm(timer.get(), Ms(5));
+  wheel.Arm(timer.get(), Ticks(5));
   TestTimer other;
-  wheel.Arm(&other, Ms(5));
-  wheel.Advance(Ms(5));
+  wheel.Arm(&other, Ticks(5));
+  wheel.Advance(Ticks(5));
   EXPECT_EQ(timer, nullptr);
   EXPECT_EQ(other.fired, 1);
 }
@@ -155,14 +155,14 @@ TEST(TimerWheel, EveryLevelFiresOnTime) {
     for (int level = 0; level < 6; ++level, distance *= 64) {
       for (const int64_t off : {-1, 0, 1, 63}) {
         if (distance + off <= 0) continue;
-        TimerWheel wheel(Ms(start));
+        TimerWheel wheel(Ticks(start));
         TestTimer timer;
         const int64_t deadline = start + distance + off;
-        wheel.Arm(&timer, Ms(deadline));
-        EXPECT_LE(wheel.NextWake(), Ms(deadline));
-        wheel.Advance(Ms(deadline - 1));
+        wheel.Arm(&timer, Ticks(deadline));
+        EXPECT_LE(wheel.NextWake(), Ticks(deadline));
+        wheel.Advance(Ticks(deadline - 1));
         EXPECT_EQ(timer.fired, 0) << start << "+" << distance << "+" << off;
-        wheel.Advance(Ms(deadline));
+        wheel.Advance(Ticks(deadline));
         EXPECT_EQ(timer.fired, 1) << start << "+" << distance << "+" << off;
       }
     }
@@ -174,23 +174,23 @@ TEST(TimerWheel, DeadlinesBeyondTheWheelFireOnTime) {
   for (const int64_t start : {int64_t{5}, turn - 3}) {
     for (const int64_t deadline : {turn - 1, turn, turn + 1, turn + 12345, 2 * turn + 1}) {
       if (deadline <= start) continue;
-      TimerWheel wheel(Ms(start));
+      TimerWheel wheel(Ticks(start));
       TestTimer timer;
-      wheel.Arm(&timer, Ms(deadline));
-      wheel.Advance(Ms(deadline - 1));
+      wheel.Arm(&timer, Ticks(deadline));
+      wheel.Advance(Ticks(deadline - 1));
       EXPECT_EQ(timer.fired, 0) << start << " to " << deadline;
-      wheel.Advance(Ms(deadline));
+      wheel.Advance(Ticks(deadline));
       EXPECT_EQ(timer.fired, 1) << start << " to " << deadline;
     }
   }
 }
 
 TEST(TimerWheel, TheLastDeadlineBeforeInfinityIsSafe) {
-  TimerWheel wheel(Ms(1));
+  TimerWheel wheel(Ticks(1));
   TestTimer timer;
   wheel.Arm(&timer, {INT64_MAX - 1});
   EXPECT_TRUE(timer.armed());
-  wheel.Advance(Ms(1'000'000));
+  wheel.Advance(Ticks(1'000'000));
   EXPECT_EQ(timer.fired, 0);
 }
 
@@ -276,15 +276,15 @@ TEST(TimerWheel, BehavesLikeTheNaiveModel) {
 
 TEST(TimerWheel, FiresInTheOrderOfTicks) {
   SeededRandom random(7);
-  TimerWheel wheel(Ms(0));
+  TimerWheel wheel(Ticks(0));
   std::vector<TestTimer> timers(500);
   std::vector<int64_t> order;
   for (TestTimer& timer : timers) {
     const int64_t due = 1 + static_cast<int64_t>(random.Below(1'000'000));
     timer.on_fire = [&order, due] { order.push_back(due); };
-    wheel.Arm(&timer, Ms(due));
+    wheel.Arm(&timer, Ticks(due));
   }
-  wheel.Advance(Ms(1'000'000));
+  wheel.Advance(Ticks(1'000'000));
   ASSERT_EQ(order.size(), timers.size());
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
 }
