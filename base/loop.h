@@ -31,10 +31,12 @@ class Loop {
 
   // --- For whoever drives the loop. ---
 
-  // Reads the clock, fires due timers and runs ready coroutines until none is
-  // left or `resumes_max` have run (so that completions get their turn).
-  // Returns true if something is still ready.
-  bool RunReady(size_t resumes_max = 1024);
+  // Reads the clock, fires due timers and resumes what is ready then, once. What that makes
+  // ready waits for the next turn, so that its driver submits first: a reply leaves before
+  // the work that it set off begins, and completions get their turn.
+  void RunReady();
+  // Turns until nothing is ready: for drivers whose I/O takes no time.
+  void RunAllReady();
   bool has_ready() const { return !ready_.empty(); }
   // Until when the driver may sleep. now() if something is ready.
   MonoTime NextWake() const;

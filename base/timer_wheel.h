@@ -42,7 +42,7 @@ class TimerWheel {
  public:
   // Fine enough that a load source that keeps to a rate measures the server, not its own
   // clock; a tick costs nothing in which no timer is due.
-  static constexpr int64_t kTickNanos = int64_t{1} << 16;  // 66 microseconds.
+  static constexpr int64_t kTickNanos = 62'500;  // A sixteenth of a millisecond.
 
   explicit TimerWheel(MonoTime now);
   ~TimerWheel();

@@ -18,9 +18,7 @@ Task<void> AwaitReady(int children, int64_t* sum) {
   }
 }
 
-void RunAll(Loop* loop) {
-  while (loop->has_ready()) loop->RunReady();
-}
+void RunAll(Loop* loop) { loop->RunAllReady(); }
 
 // A child that never suspends: frame, start, end.
 void BM_AwaitReadyChild(benchmark::State& state) {

@@ -14,12 +14,9 @@ using Log = std::vector<std::string>;
 
 class SyncTest : public testing::Test {
  protected:
-  void RunReady() {
-    while (loop_.has_ready()) loop_.RunReady();
-  }
+  void RunReady() { loop_.RunAllReady(); }
   void Advance(absl::Duration d) {
     clock_.Advance(d);
-    loop_.RunReady();
     RunReady();
   }
   MonoTime In(absl::Duration d) { return clock_.Mono() + d; }
@@ -92,8 +89,9 @@ TEST_F(SyncTest, RunReadyComesBackSoThatCompletionsGetTheirTurn) {
   TaskScope scope(&loop_);
   int turns = 0;
   scope.Spawn(Respawn(&loop_, &turns));
-  EXPECT_TRUE(loop_.RunReady(100));
-  EXPECT_LE(turns, 101);
+  loop_.RunReady();
+  EXPECT_TRUE(loop_.has_ready());
+  EXPECT_EQ(turns, 1);
   RunReady();
   EXPECT_EQ(turns, 10'000);
 }
@@ -163,10 +161,10 @@ TEST_F(SyncTest, JoinWaitsForATaskSpawnedAfterTheLastEnded) {
   TaskScope outer(&loop_);
   outer.Spawn(JoinThenNote(&scope, &log_));
   scope.Spawn(SleepThenNote(&loop_, In(absl::Seconds(1)), &log_, "first"));
-  loop_.RunReady();
+  loop_.RunAllReady();
   clock_.Advance(absl::Seconds(2));
-  // One resume a call: the sleeper ends, its joiner is ready but has not run.
-  while (scope.running() > 0) loop_.RunReady(1);
+  // One turn a call: the sleeper ends, its joiner is ready but has not run.
+  while (scope.running() > 0) loop_.RunReady();
   ASSERT_EQ(log_, Log{"first"});
   scope.Spawn(SleepThenNote(&loop_, In(absl::Seconds(1)), &log_, "second"));
   RunReady();

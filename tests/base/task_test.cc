@@ -18,7 +18,7 @@ class TaskTest : public testing::Test {
   void Run(Task<void> task) {
     TaskScope scope(&loop_);
     scope.Spawn(std::move(task));
-    while (loop_.has_ready()) loop_.RunReady();
+    loop_.RunAllReady();
     ASSERT_EQ(scope.running(), 0u);
   }
   SimClock clock_;

@@ -40,7 +40,7 @@ class ShardTokensTest : public testing::Test {
   }
   void Ask(std::string source) {
     scope_.Spawn(Ask(&tokens_, std::move(source), &answers_));
-    loop_.RunReady();
+    loop_.RunAllReady();
   }
 
   SimClock clock_;
@@ -63,7 +63,7 @@ TEST_F(ShardTokensTest, WhoAsksTogetherCausesOneFetch) {
   Ask("a");
   EXPECT_TRUE(answers_.empty());
   helper_.Finish();
-  loop_.RunReady();
+  loop_.RunAllReady();
   EXPECT_THAT(answers_, ElementsAre("token of a", "token of a"));
   EXPECT_EQ(fetched_, 1);
 }
@@ -71,11 +71,11 @@ TEST_F(ShardTokensTest, WhoAsksTogetherCausesOneFetch) {
 TEST_F(ShardTokensTest, AStopWaitsForNothingAndALateAnswerDoesNoHarm) {
   Ask("a");
   tokens_.Cancel();
-  loop_.RunReady();
+  loop_.RunAllReady();
   EXPECT_THAT(answers_, ElementsAre("error"));
   EXPECT_EQ(scope_.running(), 0u);
   helper_.Finish();
-  loop_.RunReady();
+  loop_.RunAllReady();
   Ask("b");
   EXPECT_THAT(answers_, ElementsAre("error", "error"));
 }

@@ -55,7 +55,7 @@ class IntakeFixture : public testing::Test {
     const MonoTime end = clock_.Mono() + time;
     transport::fakes::RunUntilQuiet(&loop_, &clock_, time);
     clock_.AdvanceTo(end);
-    loop_.RunReady();
+    loop_.RunAllReady();
     transport::fakes::RunUntilQuiet(&loop_);
   }
   void HangUp() {

@@ -130,10 +130,7 @@ absl::Status SimHost::Recover(const std::function<void(const queue::RecoveredMes
   return status;
 }
 
-void SimHost::RunReady() {
-  loop_.RunReady();
-  while (loop_.has_ready()) loop_.RunReady();
-}
+void SimHost::RunReady() { loop_.RunAllReady(); }
 
 bool SimHost::RunUntil(const std::function<bool()>& done, absl::Duration limit) {
   const MonoTime end = clock_.Mono() + limit;

@@ -90,7 +90,7 @@ class UnboundResolverTest : public testing::Test {
   }
   void Drive() {
     while (scope_.running() > 0) {
-      if (loop_.RunReady()) continue;
+      loop_.RunAllReady();
       if (scope_.running() == 0) return;
       const MonoTime wake = loop_.NextWake();
       inbox_.Take(wake.infinite() ? kAmple : std::max(wake - clock_.Mono(), absl::ZeroDuration()));
@@ -273,7 +273,8 @@ TEST_F(UnboundResolverTest, OneSlowQuestionDoesNotHoldUpAnother) {
   std::optional<absl::StatusOr<MxAnswer>> quick;
   scope_.Spawn(Keep(resolver().Mx("quick.example.net", In(kAmple)), &quick));
   while (!quick.has_value()) {
-    if (!loop_.RunReady() && !quick.has_value()) inbox_.Take(absl::Milliseconds(100));
+    loop_.RunAllReady();
+    if (!quick.has_value()) inbox_.Take(absl::Milliseconds(100));
   }
   EXPECT_TRUE(quick->ok());
   EXPECT_FALSE(slow.has_value());
@@ -289,7 +290,7 @@ TEST_F(UnboundResolverTest, CancelEndsEverythingNowAndLater) {
   scope_.Spawn(
       Keep(resolver().Addresses("slow.example.org", Resolver::Family::kAny, MonoTime::Infinite()),
            &answer));
-  loop_.RunReady();
+  loop_.RunAllReady();
   EXPECT_FALSE(answer.has_value());
   resolver().Cancel();
   Drive();
@@ -304,10 +305,10 @@ TEST_F(UnboundResolverTest, OutstandingQuestionsAreBounded) {
   scope_.Spawn(Keep(resolver().Mx("slow.example.org", MonoTime::Infinite()), &first));
   std::optional<absl::StatusOr<MxAnswer>> second;
   scope_.Spawn(Keep(resolver().Mx("other.example.org", MonoTime::Infinite()), &second));
-  loop_.RunReady();
+  loop_.RunAllReady();
   while (!second.has_value()) {
     inbox_.Take(kAmple);
-    loop_.RunReady();
+    loop_.RunAllReady();
   }
   EXPECT_TRUE(absl::IsUnavailable(second->status()));
   EXPECT_THAT(std::string(second->status().message()), HasSubstr("too many"));
@@ -349,17 +350,17 @@ class LateAnswers : public testing::Test {
 TEST_F(LateAnswers, AreDroppedAfterTheDeadlineAndAfterTheResolver) {
   std::optional<absl::StatusOr<MxAnswer>> answer;
   scope_.Spawn(Keep(resolver_->Mx("slow.example.org", clock_.Mono() + absl::Seconds(30)), &answer));
-  loop_.RunReady();
+  loop_.RunAllReady();
   clock_.Advance(absl::Seconds(29));
-  loop_.RunReady();
+  loop_.RunAllReady();
   EXPECT_FALSE(answer.has_value());
   clock_.Advance(absl::Seconds(2));
-  loop_.RunReady();
+  loop_.RunAllReady();
   ASSERT_TRUE(answer.has_value());
   EXPECT_TRUE(absl::IsUnavailable(answer->status()));
   EXPECT_THAT(service_->cancelled, ElementsAre(1));
   service_->answers[0]({absl::OkStatus(), {MxRdata(1, "mx.example.org")}, true});
-  loop_.RunReady();
+  loop_.RunAllReady();
   EXPECT_FALSE(answer->ok());
   resolver_.reset();
   EXPECT_THAT(service_->forgotten, ElementsAre(1));
@@ -374,14 +375,13 @@ TEST_F(LateAnswers, ValidationAndMalformedDataAreJudged) {
   scope_.Spawn(Keep(resolver_->Mx("b.example.org", MonoTime::Infinite()), &bad));
   scope_.Spawn(Keep(
       resolver_->Addresses("c.example.org", Resolver::Family::kAny, MonoTime::Infinite()), &mixed));
-  loop_.RunReady();
+  loop_.RunAllReady();
   ASSERT_EQ(service_->answers.size(), 4U) << "AAAA and A are asked at once";
   service_->answers[0]({absl::OkStatus(), {"x", MxRdata(1, "mx.example.org")}, true});
   service_->answers[1]({absl::OkStatus(), {"x"}, true});
   service_->answers[2]({absl::OkStatus(), {AddressRdata("2001:db8::1")}, true});
   service_->answers[3]({absl::OkStatus(), {AddressRdata("192.0.2.1")}, false});
-  while (loop_.RunReady()) {
-  }
+  loop_.RunAllReady();
   EXPECT_TRUE((*good)->secure);
   EXPECT_THAT((*good)->records, ElementsAre(MxRecord{1, "mx.example.org"}));
   EXPECT_TRUE(absl::IsUnavailable(bad->status())) << "not the same as no MX";

@@ -120,9 +120,7 @@ inline MemoryPair MakeMemoryPair(Loop* loop) {
 }
 
 // Runs what is ready, without letting time pass, until nothing is.
-inline void RunUntilQuiet(Loop* loop) {
-  while (loop->has_ready()) loop->RunReady();
-}
+inline void RunUntilQuiet(Loop* loop) { loop->RunAllReady(); }
 
 // The same, and lets time pass up to each next deadline until none is armed or
 // `limit` of simulated time went by.
@@ -131,7 +129,6 @@ inline void RunUntilQuiet(Loop* loop, SimClock* clock, absl::Duration limit = ab
   RunUntilQuiet(loop);
   while (!loop->NextWake().infinite() && loop->NextWake() <= end) {
     clock->AdvanceTo(loop->NextWake());
-    loop->RunReady();
     RunUntilQuiet(loop);
   }
 }

@@ -59,7 +59,7 @@ class ClientSessionTest : public testing::Test {
   }
   void Pass(absl::Duration time) {
     clock_.Advance(time);
-    loop_.RunReady();
+    loop_.RunAllReady();
     RunUntilQuiet(&loop_);
   }
 
