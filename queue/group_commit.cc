@@ -7,8 +7,10 @@
 
 namespace mailrace::queue {
 
-GroupCommit::GroupCommit(Store* store, Options options)
-    : store_(store), options_(options), thread_([this] { Run(); }) {}
+GroupCommit::GroupCommit(Store* store, Options options) : store_(store), options_(options) {
+  store_->set_on_durable([this] { HandBack(absl::OkStatus()); });
+  thread_ = std::thread([this] { Run(); });
+}
 
 GroupCommit::~GroupCommit() {
   {
@@ -17,6 +19,7 @@ GroupCommit::~GroupCommit() {
   }
   wake_.notify_one();
   thread_.join();
+  store_->set_on_durable(nullptr);
 }
 
 void GroupCommit::Submit(CommitRequest* request) {
@@ -104,19 +107,21 @@ void GroupCommit::CommitGroup() {
     pending.request->waited = absl::FromChrono(begin - pending.submitted);
     stats_.wait_time.Record(pending.request->waited);
   }
+  handed_back_ = false;
   const absl::Status status = store_->Commit(sets_);
+  if (!handed_back_) HandBack(status);
   stats_.sync_time.Record(absl::FromChrono(Now() - begin));
   stats_.groups.Add();
   stats_.requests.Add(group_.size());
   stats_.group_requests.RecordValue(static_cast<int64_t>(group_.size()));
-  for (const Pending& pending : group_) pending.request->status = status;
-  HandBack();
 }
 
 // One call a sink. A request may be gone as soon as its sink was called, so all are
 // sorted out before the first call. There are few sinks: one a shard.
-void GroupCommit::HandBack() {
+void GroupCommit::HandBack(const absl::Status& status) {
+  handed_back_ = true;
   for (const Pending& pending : group_) {
+    pending.request->status = status;
     CommitSink* const sink = pending.request->sink;
     auto line = std::find_if(lines_.begin(), lines_.end(),
                              [&](const Line& known) { return known.sink == sink; });

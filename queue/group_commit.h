@@ -25,7 +25,8 @@ namespace mailrace::queue {
 class CommitRequest;
 
 // Receives finished requests. Called on the committer's thread, once per group and
-// sink, with `status` already set: hand them to the shard and return.
+// sink, with `status` already set: hand them to the shard and return. The store may still be at
+// work on the group (Store::set_on_durable).
 class CommitSink {
  public:
   virtual ~CommitSink() = default;
@@ -72,7 +73,7 @@ class GroupCommit final : public Committer {
     size_t group_octets_max = 16 << 20;
     size_t group_requests_max = 4096;
   };
-  // Starts the commit thread. `store` is borrowed.
+  // Starts the commit thread. `store` is borrowed, and commits for nobody else meanwhile.
   GroupCommit(Store* store, Options options);
   // Commits what was submitted, then ends the thread.
   ~GroupCommit() override;
@@ -99,7 +100,7 @@ class GroupCommit final : public Committer {
   bool TakeGroup(std::unique_lock<std::mutex>* lock);
   void LetGather(std::unique_lock<std::mutex>* lock);
   void CommitGroup();
-  void HandBack();
+  void HandBack(const absl::Status& status);
 
   // Constant after construction.
   Store* const store_;
@@ -110,6 +111,7 @@ class GroupCommit final : public Committer {
   std::vector<Pending> group_;
   std::vector<const WriteSet*> sets_;
   std::vector<Line> lines_;
+  bool handed_back_ = false;  // The requests of group_: they may be gone.
 
   std::mutex mutex_;
   // Guarded by mutex_. Counts of requests since the start:

@@ -100,18 +100,16 @@ std::optional<uint64_t> RocksdbStore::LiveRecords(Family family) const {
   return static_cast<uint64_t>(std::max<int64_t>(0, live));
 }
 
-void RocksdbStore::CountLive(std::span<const WriteSet* const> group) {
-  int64_t messages = 0;
-  int64_t bodies = 0;
+RocksdbStore::LiveChange RocksdbStore::ChangeBy(std::span<const WriteSet* const> group) {
+  LiveChange change;
   for (const WriteSet* set : group) {
     for (const WriteSet::Operation& operation : set->operations()) {
-      const int64_t change = operation.kind == WriteSet::Operation::Kind::kPut ? 1 : -1;
-      if (operation.family == Family::kMessage) messages += change;
-      if (operation.family == Family::kBody) bodies += change;
+      const int64_t by = operation.kind == WriteSet::Operation::Kind::kPut ? 1 : -1;
+      if (operation.family == Family::kMessage) change.messages += by;
+      if (operation.family == Family::kBody) change.bodies += by;
     }
   }
-  live_messages_.fetch_add(messages, std::memory_order_relaxed);
-  live_bodies_.fetch_add(bodies, std::memory_order_relaxed);
+  return change;
 }
 
 void RocksdbStore::RemoveFromBatch() {
@@ -169,20 +167,48 @@ uint64_t RocksdbStore::FillBatch(std::span<const WriteSet* const> group) {
 }
 
 absl::Status RocksdbStore::Commit(std::span<const WriteSet* const> group) {
-  if (dead_) return Refused(rocksdb::Status());
+  if (dead_) return Stopped(rocksdb::Status());
   const uint64_t records = FillBatch(group);
   if (records == 0) return absl::OkStatus();
-  rocksdb::WriteOptions options;
-  options.sync = true;  // Invariant I1. A build without this must be caught by the tests.
-  const rocksdb::Status status = database_->db()->Write(options, &batch_);
-  if (!status.ok()) return Refused(status);
+  const LiveChange change = ChangeBy(group);
+  bool told = false;
+  const rocksdb::Status status = WriteBatch(&told);  // The group may be gone.
+  // What was said to be durable is, and is in no memtable: only a restart finds it.
+  if (!status.ok()) return told ? Stopped(status) : Refused(status);
   // Not what was refused: on a full disk the same removals are tried again and again, and each
   // would make the living look dead.
-  CountLive(group);
+  live_messages_.fetch_add(change.messages, std::memory_order_relaxed);
+  live_bodies_.fetch_add(change.bodies, std::memory_order_relaxed);
   commits_.fetch_add(1, std::memory_order_relaxed);
   log_octets_.fetch_add(batch_.GetDataSize(), std::memory_order_relaxed);
   acknowledged_records_.store(records, std::memory_order_release);
   return absl::OkStatus();
+}
+
+rocksdb::Status RocksdbStore::WriteBatch(bool* told) {
+  rocksdb::WriteOptions options;
+  options.sync = true;  // Invariant I1. A build without this must be caught by the tests.
+  if (on_durable_ == nullptr) return database_->db()->Write(options, &batch_);
+  database_->log_sync().Expect([this, told] {
+    *told = true;
+    insertions_.fetch_add(1);
+    on_durable_();
+  });
+  const rocksdb::Status status = database_->db()->Write(options, &batch_);
+  database_->log_sync().Forget();
+  if (*told) {
+    if (!status.ok()) dead_ = true;  // Before anybody reads what is not there.
+    insertions_.fetch_add(1);
+    insertions_.notify_all();
+  } else if (status.ok()) {
+    on_durable_();
+  }
+  return status;
+}
+
+void RocksdbStore::AwaitInsertion() const {
+  const uint32_t now = insertions_.load();
+  if (now % 2 == 1) insertions_.wait(now);
 }
 
 absl::Status RocksdbStore::Refused(const rocksdb::Status& status) {
@@ -190,7 +216,12 @@ absl::Status RocksdbStore::Refused(const rocksdb::Status& status) {
   if (status.IsNoSpace()) return FromRocksdb(status, directory_->path());
   // After a failed sync nobody knows which pages reached the disk, and a second sync
   // may say OK although they did not. So nothing is written any more.
-  if (!dead_.exchange(true)) {
+  return Stopped(status);
+}
+
+absl::Status RocksdbStore::Stopped(const rocksdb::Status& status) {
+  dead_ = true;
+  if (!status.ok()) {
     Log(Severity::kPanic,
         fmt::format("{}: cannot write: {}; stopping", directory_->path(), status.ToString()));
   }
@@ -200,7 +231,8 @@ absl::Status RocksdbStore::Refused(const rocksdb::Status& status) {
 }
 
 absl::StatusOr<std::string> RocksdbStore::ReadChunk(QueueId id, uint32_t chunk) {
-  if (dead_) return Refused(rocksdb::Status());
+  AwaitInsertion();
+  if (dead_) return Stopped(rocksdb::Status());
   std::string content;
   const rocksdb::Status status = database_->db()->Get(
       BodyReadOptions(), database_->family(Family::kBody), EncodeKey(id, chunk), &content);

@@ -145,6 +145,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
     if (!prepared.ok()) return FromRocksdb(prepared, path);
   }
   database->env_ = rocksdb::NewCompositeEnv(logs);
+  database->log_sync_ = &logs->log_sync();
   rocksdb::Env* const env = database->env_.get();
   database->info_log_ = std::make_shared<RocksdbInfoLog>(options.logger);
   database->events_ = std::make_shared<RocksdbEvents>(options.logger);

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "queue/rocksdb_store.h"
 #include "queue/rocksdb_store_log.h"
+#include "queue/rocksdb_store_log_sync.h"
 #include "queue/write_set.h"
 #include "rocksdb/db.h"
 #include "rocksdb/file_system.h"
@@ -53,6 +54,9 @@ class Database {
   // RocksDB's own "default" family: what concerns the whole queue.
   rocksdb::ColumnFamilyHandle* queue_family() const { return families_[0]; }
 
+  // When records of the next DB::Write are durable. Of the thread that writes.
+  LogSync& log_sync() { return *log_sync_; }
+
   // In the queue's own family, riding in every batch of a commit: how many records were
   // written up to and with it (8 octets, big-endian). Not RocksDB's sequence number: that
   // falls back at a reopen when the last records annulled each other in a flush and the log
@@ -75,6 +79,7 @@ class Database {
   Database() = default;
   // In the order of construction; the database goes first.
   std::unique_ptr<rocksdb::Env> env_;
+  LogSync* log_sync_ = nullptr;  // Of env_'s file system.
   std::shared_ptr<RocksdbInfoLog> info_log_;
   std::shared_ptr<RocksdbEvents> events_;
   std::string damage_;

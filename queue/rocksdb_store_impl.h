@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,6 +39,7 @@ class RocksdbStore final : public Store {
   absl::Status Start();
 
   absl::Status Commit(std::span<const WriteSet* const> group) override;
+  void set_on_durable(std::function<void()> durable) override { on_durable_ = std::move(durable); }
   absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) override;
   absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) override;
   absl::StatusOr<std::optional<QueueId>> Scan(QueueId from, size_t limit,
@@ -56,9 +58,19 @@ class RocksdbStore final : public Store {
   absl::Status FindHighestId();
   // The count of records that the batch brings the database to; 0: there is nothing in it.
   uint64_t FillBatch(std::span<const WriteSet* const> group);
-  void CountLive(std::span<const WriteSet* const> group);  // It was committed.
+  // By which a group changes live_messages_ and live_bodies_.
+  struct LiveChange {
+    int64_t messages = 0;
+    int64_t bodies = 0;
+  };
+  static LiveChange ChangeBy(std::span<const WriteSet* const> group);
+  // Writes and syncs batch_. `told`: it was said to be durable.
+  rocksdb::Status WriteBatch(bool* told);
+  // What was said to be durable can be read when this returns. Any thread.
+  void AwaitInsertion() const;
   void RemoveFromBatch();  // What removals_ holds, which is then empty.
   absl::Status Refused(const rocksdb::Status& status);
+  absl::Status Stopped(const rocksdb::Status& status);
   void KeepMarker();
   absl::Status SaveMarker();
   rocksdb::FileSystem* file_system() const;
@@ -80,9 +92,12 @@ class RocksdbStore final : public Store {
   rocksdb::WriteBatch batch_;
   std::vector<const WriteSet::Operation*> removals_;
   absl::flat_hash_set<uint64_t> removed_ids_;
+  std::function<void()> on_durable_;
 
   // Written by the thread that commits, read by any.
   std::atomic<bool> dead_{false};
+  // Odd while a group is said to be durable and cannot be read yet.
+  std::atomic<uint32_t> insertions_{0};
   std::atomic<uint64_t> acknowledged_records_;  // Database::kRecordsKey.
   std::atomic<uint64_t> next_id_;
   std::atomic<uint64_t> commits_{0};

@@ -79,8 +79,9 @@ class FrameBuffer {
 // each piece is a frame.
 class FramedLog final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  FramedLog(std::unique_ptr<FSWritableFile> file, FrameHeader first)
-      : FSWritableFileOwnerWrapper(std::move(file)), next_(first) {}
+  // `log_sync` is borrowed: of the file system, which outlives its files.
+  FramedLog(std::unique_ptr<FSWritableFile> file, FrameHeader first, LogSync* log_sync)
+      : FSWritableFileOwnerWrapper(std::move(file)), next_(first), log_sync_(log_sync) {}
 
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
     // Behind half a frame nothing can be found any more.
@@ -90,6 +91,7 @@ class FramedLog final : public rocksdb::FSWritableFileOwnerWrapper {
     if (!failed_.ok()) return failed_;
     ++next_.index;
     next_.position += data.size();
+    log_sync_->Appended(next_.log);
     return IOStatus::OK();
   }
   IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
@@ -124,11 +126,14 @@ class FramedLog final : public rocksdb::FSWritableFileOwnerWrapper {
 
  private:
   IOStatus Synced(IOStatus status) {
-    if (status.ok()) next_.synced = next_.index;
+    if (!status.ok()) return status;
+    next_.synced = next_.index;
+    log_sync_->Synced(next_.log);
     return status;
   }
 
   FrameHeader next_;
+  LogSync* const log_sync_;
   FrameBuffer frame_;
   IOStatus failed_;
 };
@@ -152,12 +157,21 @@ class SealedLog final : public rocksdb::FSWritableFileOwnerWrapper {
 // file's name (btrfs). Our logs were renamed.
 class SyncedDirectory final : public rocksdb::FSDirectoryWrapper {
  public:
-  using FSDirectoryWrapper::FSDirectoryWrapper;
+  // `log_sync` is told if logs are in it, and null otherwise.
+  SyncedDirectory(std::unique_ptr<rocksdb::FSDirectory> directory, LogSync* log_sync)
+      : FSDirectoryWrapper(std::move(directory)), log_sync_(log_sync) {}
 
   IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* debug,
                                const rocksdb::DirFsyncOptions&) override {
-    return FSDirectoryWrapper::FsyncWithDirOptions(options, debug, rocksdb::DirFsyncOptions());
+    const uint64_t newest = log_sync_ != nullptr ? log_sync_->newest() : 0;
+    const IOStatus status =
+        FSDirectoryWrapper::FsyncWithDirOptions(options, debug, rocksdb::DirFsyncOptions());
+    if (status.ok() && log_sync_ != nullptr) log_sync_->Named(newest);
+    return status;
   }
+
+ private:
+  LogSync* const log_sync_;
 };
 
 class FramedLogContent final : public FSSequentialFile {
@@ -210,6 +224,7 @@ class FramedLogContent final : public FSSequentialFile {
 }  // namespace
 
 IOStatus OverwrittenLogs::Prepare(const std::string& directory, uint64_t reserve) {
+  directory_ = directory;
   reserve_ = reserve;
   std::vector<std::string> names;
   IOStatus status = target()->GetChildren(directory, IOOptions(), &names, nullptr);
@@ -327,13 +342,16 @@ IOStatus OverwrittenLogs::NewWritableFile(const std::string& path, const FileOpt
       first.life = spare.life;
       first.reserve = spare.octets;
       first.blank = spare.blank;
-      *file = std::make_unique<FramedLog>(std::move(real), first);
+      *file = std::make_unique<FramedLog>(std::move(real), first, &log_sync_);
+      log_sync_.Made(*number);
       return IOStatus::OK();
     }
     const std::lock_guard lock(mutex_);
     spares_.push_back(std::move(spare));  // For a better time.
   }
-  return target()->NewWritableFile(path, options, file, debug);
+  const IOStatus status = target()->NewWritableFile(path, options, file, debug);
+  if (number && status.ok()) log_sync_.Made(*number);
+  return status;
 }
 
 IOStatus OverwrittenLogs::ReopenWritableFile(const std::string& path, const FileOptions& options,
@@ -354,7 +372,10 @@ IOStatus OverwrittenLogs::NewDirectory(const std::string& path, const IOOptions&
                                        IODebugContext* debug) {
   std::unique_ptr<rocksdb::FSDirectory> real;
   const IOStatus status = target()->NewDirectory(path, options, &real, debug);
-  if (status.ok()) *directory = std::make_unique<SyncedDirectory>(std::move(real));
+  if (status.ok()) {
+    *directory = std::make_unique<SyncedDirectory>(std::move(real),
+                                                   path == directory_ ? &log_sync_ : nullptr);
+  }
   return status;
 }
 

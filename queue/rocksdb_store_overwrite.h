@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/logger.h"
+#include "queue/rocksdb_store_log_sync.h"
 #include "rocksdb/file_system.h"
 
 namespace mailrace::queue {
@@ -30,6 +31,9 @@ class OverwrittenLogs final : public rocksdb::FileSystemWrapper {
   // run. If there are none, one of `reserve` octets is made, unless the disk is small. 0: all logs
   // grow.
   rocksdb::IOStatus Prepare(const std::string& directory, uint64_t reserve);
+
+  // Tells when records are durable, of logs that are written over.
+  LogSync& log_sync() { return log_sync_; }
 
   const char* Name() const override { return "OverwrittenLogs"; }
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
@@ -70,7 +74,9 @@ class OverwrittenLogs final : public rocksdb::FileSystemWrapper {
   bool TakeSpare(Spare* spare);
 
   Logger* const logger_;
-  uint64_t reserve_ = 0;             // Set before the database is opened.
+  LogSync log_sync_;
+  std::string directory_;  // Set before the database is opened, as is reserve_.
+  uint64_t reserve_ = 0;
   std::atomic<bool> direct_ = true;  // Past the kernel's cache, as far as is known.
   std::mutex mutex_;
   std::vector<Spare> spares_;  // Guarded by mutex_.

@@ -253,7 +253,7 @@ class RecoveryScan {
 }  // namespace
 
 absl::Status RocksdbStore::Recover(const std::function<void(RecoveredMessage)>& found) {
-  if (dead_) return Refused(rocksdb::Status());
+  if (dead_) return Stopped(rocksdb::Status());
   std::string value;
   const rocksdb::Status owned = database_->db()->Get(
       rocksdb::ReadOptions(), database_->queue_family(), rocksdb::Slice(kBodiesOwnedKey), &value);

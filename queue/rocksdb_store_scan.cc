@@ -85,7 +85,8 @@ absl::StatusOr<RecoveredMessage> MessageScan::Read() {
 
 absl::StatusOr<std::optional<QueueId>> RocksdbStore::Scan(QueueId from, size_t limit,
                                                           const ScanVisitor& visit) {
-  if (dead_) return Refused(rocksdb::Status());
+  AwaitInsertion();
+  if (dead_) return Stopped(rocksdb::Status());
   MessageScan scan(database_.get());
   size_t visited = 0;
   for (scan.Seek(from); scan.valid(); scan.Next()) {
@@ -102,7 +103,8 @@ absl::StatusOr<std::optional<QueueId>> RocksdbStore::Scan(QueueId from, size_t l
 
 // By its key alone: messages that are being delivered come and go around it.
 absl::StatusOr<RecoveredMessage> RocksdbStore::ReadMessage(QueueId id) {
-  if (dead_) return Refused(rocksdb::Status());
+  AwaitInsertion();
+  if (dead_) return Stopped(rocksdb::Status());
   const std::string key = EncodeKey(id);
   rocksdb::DB* const db = database_->db();
   const rocksdb::ReadOptions options;

@@ -36,6 +36,13 @@ class Store {
   // start — reliability.md V4).
   virtual absl::Status Commit(std::span<const WriteSet* const> group) = 0;
 
+  // `durable` is called by Commit on its thread, at most once, when the group is synced: as early
+  // as the store knows it, which may be before it can be read. Whoever reads after that waits
+  // until it can. Within the call the group's sets may go. If Commit fails nevertheless, the group
+  // is found at the next start, and the store refuses everything from now on. Null: nobody is
+  // told. Not during a Commit.
+  virtual void set_on_durable(std::function<void()> /*durable*/) {}
+
   // NotFound: the record is missing. DataLoss: damaged; names the file.
   virtual absl::StatusOr<std::string> ReadChunk(QueueId id, uint32_t chunk) = 0;
   virtual absl::StatusOr<RecoveredMessage> ReadMessage(QueueId id) = 0;

@@ -3,8 +3,10 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
+#include <semaphore>
 #include <thread>
 
 #include "queue/memory_store.h"
@@ -328,6 +330,71 @@ TEST(GroupCommitTest, ManyThreadsGetBackExactlyTheirsInOrder) {
     for (const auto& call : sinks[shard].calls()) back.insert(back.end(), call.begin(), call.end());
     EXPECT_EQ(back, expected);
   }
+}
+
+// Says that a group is durable, and goes on with it until it may end.
+class EarlyStore final : public Store {
+ public:
+  explicit EarlyStore(absl::Status end) : end_(std::move(end)) {}
+  void set_on_durable(std::function<void()> durable) override { durable_ = std::move(durable); }
+  absl::Status Commit(std::span<const WriteSet* const>) override {
+    durable_();
+    may_end_.acquire();
+    return end_;
+  }
+  void LetEnd() { may_end_.release(); }
+  bool told() const { return durable_ != nullptr; }
+  absl::StatusOr<std::string> ReadChunk(QueueId, uint32_t) override {
+    return absl::NotFoundError("");
+  }
+  absl::StatusOr<RecoveredMessage> ReadMessage(QueueId) override { return absl::NotFoundError(""); }
+  absl::StatusOr<std::optional<QueueId>> Scan(QueueId, size_t, const ScanVisitor&) override {
+    return std::nullopt;
+  }
+  absl::Status Recover(const std::function<void(RecoveredMessage)>&) override {
+    return absl::OkStatus();
+  }
+  uint64_t highest_id() const override { return 0; }
+  Stats stats() const override { return {}; }
+
+ private:
+  const absl::Status end_;
+  std::function<void()> durable_;
+  std::counting_semaphore<> may_end_{0};
+};
+
+TEST(GroupCommitTest, RequestsComeBackWhenTheirGroupIsDurableNotWhenItsCommitEnds) {
+  EarlyStore store(absl::OkStatus());
+  Sink sink;
+  {
+    GroupCommit commit(&store, kPatient);
+    auto request = std::make_unique<Request>(&sink);
+    request->status = absl::UnknownError("not set");
+    commit.Submit(request.get());
+    sink.WaitFor(1);
+    EXPECT_TRUE(request->status.ok());
+    request.reset();  // Its shard is through with it.
+    store.LetEnd();
+    commit.Flush();
+    EXPECT_EQ(commit.stats().groups.value(), 1u);
+  }
+  EXPECT_THAT(sink.calls(), testing::SizeIs(1));
+  EXPECT_FALSE(store.told()) << "the store outlives its committer";
+}
+
+TEST(GroupCommitTest, NoRequestComesBackTwiceIfItsCommitFailsAfterAll) {
+  EarlyStore store(absl::DataLossError("no memory"));
+  Sink sink;
+  GroupCommit commit(&store, kPatient);
+  Request first(&sink);
+  Request second(&sink);
+  commit.Submit(&first);
+  store.LetEnd();
+  sink.WaitFor(1);
+  commit.Submit(&second);
+  store.LetEnd();
+  sink.WaitFor(2);
+  EXPECT_TRUE(first.status.ok()) << "it is durable";
 }
 
 }  // namespace
