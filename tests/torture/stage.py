@@ -84,8 +84,11 @@ class Engine(harness.Mailrace):
         """Waits until nothing is owed any more, hurrying what waits for its next attempt.
         Not `everything`: held mail may stay."""
         def empty():
-            queue = self.stats()["queue"]
-            if queue["total"] == (0 if everything else queue["held"]):
+            stats = self.stats()
+            queue = stats["queue"]
+            # An attempt has ended before its outcome is recorded, and a notice comes with that.
+            if (queue["total"] == (0 if everything else queue["held"]) and
+                    stats["uncommitted_outcomes"] == 0):
                 return True
             if queue["deferred"]:
                 self.command("queue", "flush")
