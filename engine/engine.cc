@@ -148,7 +148,9 @@ absl::Status Engine::OpenFlights() {
 }
 
 absl::Status Engine::StartShards() {
-  committer_ = std::make_unique<queue::GroupCommit>(store_.get(), queue::GroupCommit::Options());
+  queue::GroupCommit::Options commits;
+  commits.broken = [this](const absl::Status& status) { Fatal(status); };
+  committer_ = std::make_unique<queue::GroupCommit>(store_.get(), std::move(commits));
   store_reader_ = std::make_unique<StoreReadThread>(store_.get());
   ShardThreadParts parts;
   parts.clock = &clock_;

@@ -7,7 +7,8 @@
 
 namespace mailrace::queue {
 
-GroupCommit::GroupCommit(Store* store, Options options) : store_(store), options_(options) {
+GroupCommit::GroupCommit(Store* store, Options options)
+    : store_(store), options_(std::move(options)) {
   store_->set_on_durable([this] { HandBack(absl::OkStatus()); });
   thread_ = std::thread([this] { Run(); });
 }
@@ -109,7 +110,11 @@ void GroupCommit::CommitGroup() {
   }
   handed_back_ = false;
   const absl::Status status = store_->Commit(sets_);
-  if (!handed_back_) HandBack(status);
+  if (!handed_back_) {
+    HandBack(status);
+  } else if (!status.ok() && options_.broken != nullptr) {
+    options_.broken(status);
+  }
   stats_.sync_time.Record(absl::FromChrono(Now() - begin));
   stats_.groups.Add();
   stats_.requests.Add(group_.size());

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -72,6 +73,9 @@ class GroupCommit final : public Committer {
     absl::Duration lazy_delay = absl::Milliseconds(5);
     size_t group_octets_max = 16 << 20;
     size_t group_requests_max = 4096;
+    // A commit failed after its group was handed back as durable, which it is: the store refuses
+    // everything until the process starts anew. On the commit thread.
+    std::function<void(const absl::Status&)> broken;
   };
   // Starts the commit thread. `store` is borrowed, and commits for nobody else meanwhile.
   GroupCommit(Store* store, Options options);

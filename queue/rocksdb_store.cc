@@ -195,7 +195,7 @@ rocksdb::Status RocksdbStore::WriteBatch(bool* told) {
     on_durable_();
   });
   const rocksdb::Status status = database_->db()->Write(options, &batch_);
-  database_->log_sync().Forget();
+  database_->log_sync().Forget(status.ok());
   if (*told) {
     if (!status.ok()) dead_ = true;  // Before anybody reads what is not there.
     insertions_.fetch_add(1);

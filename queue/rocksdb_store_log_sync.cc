@@ -10,7 +10,8 @@ void LogSync::Expect(std::function<void()> durable) {
   thread_.store(std::this_thread::get_id());
 }
 
-void LogSync::Forget() {
+void LogSync::Forget(bool succeeded) {
+  if (succeeded && appended_ != 0) settled_ = appended_;
   thread_.store(std::thread::id());
   durable_ = nullptr;
 }
@@ -21,15 +22,9 @@ void LogSync::Appended(uint64_t log) {
 
 void LogSync::Synced(uint64_t log) {
   // Older logs are synced before the newest, where they are not yet.
-  if (!expected_here() || log != appended_ || log != newest_.load() || log != named_.load()) return;
+  if (!expected_here() || log != appended_ || log != settled_ || log != newest_.load()) return;
   const std::function<void()> durable = std::exchange(durable_, nullptr);
   if (durable != nullptr) durable();
-}
-
-void LogSync::Named(uint64_t log) {
-  uint64_t known = named_.load();
-  while (known < log && !named_.compare_exchange_weak(known, log)) {
-  }
 }
 
 }  // namespace mailrace::queue

@@ -157,21 +157,12 @@ class SealedLog final : public rocksdb::FSWritableFileOwnerWrapper {
 // file's name (btrfs). Our logs were renamed.
 class SyncedDirectory final : public rocksdb::FSDirectoryWrapper {
  public:
-  // `log_sync` is told if logs are in it, and null otherwise.
-  SyncedDirectory(std::unique_ptr<rocksdb::FSDirectory> directory, LogSync* log_sync)
-      : FSDirectoryWrapper(std::move(directory)), log_sync_(log_sync) {}
+  using FSDirectoryWrapper::FSDirectoryWrapper;
 
   IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* debug,
                                const rocksdb::DirFsyncOptions&) override {
-    const uint64_t newest = log_sync_ != nullptr ? log_sync_->newest() : 0;
-    const IOStatus status =
-        FSDirectoryWrapper::FsyncWithDirOptions(options, debug, rocksdb::DirFsyncOptions());
-    if (status.ok() && log_sync_ != nullptr) log_sync_->Named(newest);
-    return status;
+    return FSDirectoryWrapper::FsyncWithDirOptions(options, debug, rocksdb::DirFsyncOptions());
   }
-
- private:
-  LogSync* const log_sync_;
 };
 
 class FramedLogContent final : public FSSequentialFile {
@@ -224,7 +215,6 @@ class FramedLogContent final : public FSSequentialFile {
 }  // namespace
 
 IOStatus OverwrittenLogs::Prepare(const std::string& directory, uint64_t reserve) {
-  directory_ = directory;
   reserve_ = reserve;
   std::vector<std::string> names;
   IOStatus status = target()->GetChildren(directory, IOOptions(), &names, nullptr);
@@ -372,10 +362,7 @@ IOStatus OverwrittenLogs::NewDirectory(const std::string& path, const IOOptions&
                                        IODebugContext* debug) {
   std::unique_ptr<rocksdb::FSDirectory> real;
   const IOStatus status = target()->NewDirectory(path, options, &real, debug);
-  if (status.ok()) {
-    *directory = std::make_unique<SyncedDirectory>(std::move(real),
-                                                   path == directory_ ? &log_sync_ : nullptr);
-  }
+  if (status.ok()) *directory = std::make_unique<SyncedDirectory>(std::move(real));
   return status;
 }
 

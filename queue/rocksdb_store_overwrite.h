@@ -75,8 +75,7 @@ class OverwrittenLogs final : public rocksdb::FileSystemWrapper {
 
   Logger* const logger_;
   LogSync log_sync_;
-  std::string directory_;  // Set before the database is opened, as is reserve_.
-  uint64_t reserve_ = 0;
+  uint64_t reserve_ = 0;             // Set before the database is opened.
   std::atomic<bool> direct_ = true;  // Past the kernel's cache, as far as is known.
   std::mutex mutex_;
   std::vector<Spare> spares_;  // Guarded by mutex_.

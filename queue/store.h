@@ -38,9 +38,9 @@ class Store {
 
   // `durable` is called by Commit on its thread, at most once, when the group is synced: as early
   // as the store knows it, which may be before it can be read. Whoever reads after that waits
-  // until it can. Within the call the group's sets may go. If Commit fails nevertheless, the group
-  // is found at the next start, and the store refuses everything from now on. Null: nobody is
-  // told. Not during a Commit.
+  // until it can. The group's sets may go within the call, which must not read the store. If Commit
+  // fails nevertheless, the group is found at the next start, and the store refuses everything from
+  // now on. Null: nobody is told. Not during a Commit.
   virtual void set_on_durable(std::function<void()> /*durable*/) {}
 
   // NotFound: the record is missing. DataLoss: damaged; names the file.

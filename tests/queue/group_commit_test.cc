@@ -101,7 +101,7 @@ class GatedStore final : public Store {
 };
 
 // Lazy requests that no timer frees during a test.
-constexpr GroupCommit::Options kPatient{.lazy_delay = absl::Hours(1)};
+const GroupCommit::Options kPatient{.lazy_delay = absl::Hours(1)};
 
 TEST(GroupCommitTest, UrgentRequestIsCommittedAtOnce) {
   GatedStore store;
@@ -385,7 +385,10 @@ TEST(GroupCommitTest, RequestsComeBackWhenTheirGroupIsDurableNotWhenItsCommitEnd
 TEST(GroupCommitTest, NoRequestComesBackTwiceIfItsCommitFailsAfterAll) {
   EarlyStore store(absl::DataLossError("no memory"));
   Sink sink;
-  GroupCommit commit(&store, kPatient);
+  std::vector<absl::Status> broken;
+  GroupCommit::Options options = kPatient;
+  options.broken = [&broken](const absl::Status& status) { broken.push_back(status); };
+  GroupCommit commit(&store, options);
   Request first(&sink);
   Request second(&sink);
   commit.Submit(&first);
@@ -395,6 +398,8 @@ TEST(GroupCommitTest, NoRequestComesBackTwiceIfItsCommitFailsAfterAll) {
   store.LetEnd();
   sink.WaitFor(2);
   EXPECT_TRUE(first.status.ok()) << "it is durable";
+  commit.Flush();
+  EXPECT_THAT(broken, testing::SizeIs(2)) << "the process must stop";
 }
 
 }  // namespace

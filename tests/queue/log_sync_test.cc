@@ -9,10 +9,17 @@ namespace {
 
 class LogSyncTest : public testing::Test {
  protected:
-  // Log 7 is there, and its name on the disk.
+  // Log 7 is there, and was written to.
   LogSyncTest() {
     sync_.Made(7);
-    sync_.Named(7);
+    Write(7, true);
+    durable_ = 0;
+  }
+  void Write(uint64_t log, bool succeeds) {
+    Expect();
+    sync_.Appended(log);
+    sync_.Synced(log);
+    sync_.Forget(succeeds);
   }
   void Expect() {
     sync_.Expect([this] { ++durable_; });
@@ -38,21 +45,20 @@ TEST_F(LogSyncTest, ASyncBeforeTheRecordsSaysNothingOfThem) {
   EXPECT_EQ(durable_, 0);
 }
 
-TEST_F(LogSyncTest, ALogWhoseNameIsNotSyncedMayBeGoneAfterACut) {
+// RocksDB syncs the directory after the first write to a log, and gives the log up if it cannot.
+TEST_F(LogSyncTest, NothingIsSaidInTheWritesUntilOneSucceeded) {
   sync_.Made(9);
-  Expect();
-  sync_.Appended(9);
-  sync_.Synced(9);
+  Write(9, false);
   EXPECT_EQ(durable_, 0);
-  sync_.Named(sync_.newest());
-  sync_.Synced(9);
+  Write(9, true);
+  EXPECT_EQ(durable_, 0);
+  Write(9, true);
   EXPECT_EQ(durable_, 1);
 }
 
 TEST_F(LogSyncTest, TheSyncOfAnOlderLogSaysNothingOfTheNewest) {
   sync_.Made(9);
-  sync_.Named(9);
-  sync_.Named(7);  // Of a thread that began before.
+  Write(9, true);
   Expect();
   sync_.Appended(9);
   sync_.Synced(7);
@@ -83,7 +89,7 @@ TEST_F(LogSyncTest, OtherThreadsAppendAndSyncForThemselves) {
 TEST_F(LogSyncTest, NobodyIsToldWhoNoLongerExpects) {
   Expect();
   sync_.Appended(7);
-  sync_.Forget();
+  sync_.Forget(true);
   sync_.Synced(7);
   EXPECT_EQ(durable_, 0);
 }
