@@ -142,7 +142,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   const std::shared_ptr<OverwrittenLogs> logs = LogsOver(options);
   if (!mode.read_only) {
     const rocksdb::IOStatus prepared = logs->Prepare(path, options.log_reserve_octets);
-    if (!prepared.ok()) return FromRocksdb(prepared, path);
+    if (!prepared.ok()) return RefusedOpen(prepared, path);
   }
   database->env_ = rocksdb::NewCompositeEnv(logs);
   database->log_sync_ = &logs->log_sync();

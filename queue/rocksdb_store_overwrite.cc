@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "fmt/format.h"
 #include "queue/log_frame.h"
 #include "queue/rocksdb_store_log_reader.h"
 
@@ -27,6 +28,8 @@ constexpr std::string_view kLogEnd = ".log";
 constexpr std::string_view kSpareEnd = ".spare";
 // As many logs as become obsolete together, when memtables are flushed.
 constexpr size_t kSparesMax = 4;
+// A new queue's first logs, before any is obsolete.
+constexpr size_t kBlanks = 2;
 constexpr uint64_t kSpareOctetsMin = 64 << 10;
 // Small commits fill pages badly: a log may grow far beyond its reserve.
 constexpr uint64_t kTimesReserveMax = 4;
@@ -232,17 +235,22 @@ IOStatus OverwrittenLogs::Prepare(const std::string& directory, uint64_t reserve
       if (!status.ok()) return status;
     }
   }
-  if (reserve_ == 0 || !spares_.empty() || !HasRoomFor(directory, reserve)) return IOStatus::OK();
-  Spare blank{directory + "/blank" + std::string(kSpareEnd), reserve, /*blank=*/true};
-  status = MakeBlank(blank.path, reserve);
-  if (status.ok()) status = Mark(blank.path, &blank);
-  if (status.ok()) {
-    spares_.push_back(std::move(blank));
-  } else {
-    // A log that grows is slower, nothing else.
-    target()->DeleteFile(blank.path, IOOptions(), nullptr).PermitUncheckedError();
-  }
+  if (spares_.empty()) MakeBlanks(directory);
   return IOStatus::OK();
+}
+
+void OverwrittenLogs::MakeBlanks(const std::string& directory) {
+  for (size_t i = 1; i <= kBlanks && reserve_ > 0 && HasRoomFor(directory, reserve_); ++i) {
+    Spare blank{fmt::format("{}/blank-{}{}", directory, i, kSpareEnd), reserve_, /*blank=*/true};
+    IOStatus status = MakeBlank(blank.path, reserve_);
+    if (status.ok()) status = Mark(blank.path, &blank);
+    if (!status.ok()) {
+      // A log that grows is slower, nothing else.
+      target()->DeleteFile(blank.path, IOOptions(), nullptr).PermitUncheckedError();
+      return;
+    }
+    spares_.push_back(std::move(blank));
+  }
 }
 
 IOStatus OverwrittenLogs::MakeBlank(const std::string& path, uint64_t octets) {

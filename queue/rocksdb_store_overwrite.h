@@ -28,8 +28,8 @@ class OverwrittenLogs final : public rocksdb::FileSystemWrapper {
       : FileSystemWrapper(std::move(target)), logger_(logger) {}
 
   // Before the database in `directory` is opened to be written to: takes up the spares of its last
-  // run. If there are none, one of `reserve` octets is made, unless the disk is small. 0: all logs
-  // grow.
+  // run. If there are none, two of `reserve` octets each are made, unless the disk is small. 0: all
+  // logs grow.
   rocksdb::IOStatus Prepare(const std::string& directory, uint64_t reserve);
 
   // Tells when records are durable, of logs that are written over.
@@ -62,6 +62,7 @@ class OverwrittenLogs final : public rocksdb::FileSystemWrapper {
     uint64_t life = 0;  // Of the log that it becomes.
   };
 
+  void MakeBlanks(const std::string& directory);
   rocksdb::IOStatus MakeBlank(const std::string& path, uint64_t octets);
   // Makes `from` that spare, durably: no frame of an earlier life counts from then on.
   rocksdb::IOStatus Mark(const std::string& from, Spare* spare);

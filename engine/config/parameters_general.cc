@@ -54,13 +54,14 @@ ParameterGroup GeneralParameters() {
                  "More for a large backlog of deferred mail that should drain fast; less on a "
                  "small machine.")
               .AtStart(),
-          Octets("queue_log_reserve", "32M", 0, 1 << 30, MAILRACE_FIELD(general.queue_log_reserve),
-                 "What a new queue takes of the disk, so that its log is written over octets that "
-                 "are there: a sync costs half. Up to four logs that are done with are kept for "
-                 "the next ones. Nothing is taken where it is more than a sixteenth of what is "
-                 "free. 0: logs grow, and go.",
-                 "0 where each octet of the disk counts, or on a file system that copies what is "
-                 "written over (btrfs, ZFS).")
+          Octets(
+              "queue_log_reserve", "40M", 0, 1 << 30, MAILRACE_FIELD(general.queue_log_reserve),
+              "What a new queue takes of the disk, twice, so that its first logs are written over "
+              "octets that are there: a sync costs half. Up to four logs that are done with are "
+              "kept for the next ones. Nothing is taken where it is more than a sixteenth of what "
+              "is free. 0: logs grow, and go.",
+              "0 where each octet of the disk counts, or on a file system that copies what is "
+              "written over (btrfs, ZFS).")
               .AtStart(),
           Time("shutdown_grace_time", "60s", 's', 0, kHour,
                MAILRACE_FIELD(general.shutdown_grace_time),
