@@ -69,6 +69,15 @@ def ask(queue_directory, request):
     return json.loads(answer)
 
 
+def await_empty(harness, queue_directory, timeout=600):
+    """Until nothing is owed, and that is recorded; the statistics then."""
+    def look():
+        stats = ask(queue_directory, {"command": "stats"})
+        owed = stats["queue"]["total"] + stats["uncommitted_outcomes"]
+        return stats if owed == 0 else None
+    return harness.wait_until("the queue is empty", look, timeout)
+
+
 class CountingSink:
     """mailrace-sink. Its counts come to us, so that nobody has to read what it recorded; with
     `record` it writes down each message and when it came."""

@@ -24,8 +24,8 @@ struct RocksdbStoreOptions {
   // How far the "highest acknowledged" marker may lag the commits.
   absl::Duration marker_interval = absl::Seconds(1);
   size_t memtable_octets = 256 << 20;  // A healthy queue never reaches an SST.
-  // What a new queue takes of the disk at its first start for a log to be written over
-  // (rocksdb_store_overwrite.h), and makes later logs of what obsolete ones had. 0: logs grow.
+  // What a new queue takes of the disk at its first start for each of its first two logs to be
+  // written over (rocksdb_store_overwrite.h); later ones take what obsolete ones had. 0: logs grow.
   uint64_t log_reserve_octets = 0;
   // Blocks of tables, with their indices and filters: nothing of the tables is held beside.
   size_t cache_octets = 32 << 20;

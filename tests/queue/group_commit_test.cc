@@ -51,8 +51,25 @@ class Sink final : public CommitSink {
   size_t count_ = 0;
 };
 
+// A store that nobody reads.
+class CommitOnlyStore : public Store {
+ public:
+  absl::StatusOr<std::string> ReadChunk(QueueId, uint32_t) override {
+    return absl::NotFoundError("");
+  }
+  absl::StatusOr<RecoveredMessage> ReadMessage(QueueId) override { return absl::NotFoundError(""); }
+  absl::StatusOr<std::optional<QueueId>> Scan(QueueId, size_t, const ScanVisitor&) override {
+    return std::nullopt;
+  }
+  absl::Status Recover(const std::function<void(RecoveredMessage)>&) override {
+    return absl::OkStatus();
+  }
+  uint64_t highest_id() const override { return 0; }
+  Stats stats() const override { return {}; }
+};
+
 // A store whose sync takes until the test lets it end.
-class GatedStore final : public Store {
+class GatedStore final : public CommitOnlyStore {
  public:
   absl::Status Commit(std::span<const WriteSet* const> group) override {
     std::unique_lock lock(mutex_);
@@ -79,18 +96,6 @@ class GatedStore final : public Store {
     const std::lock_guard lock(mutex_);
     return group_sizes_;
   }
-  absl::StatusOr<std::string> ReadChunk(QueueId, uint32_t) override {
-    return absl::NotFoundError("");
-  }
-  absl::StatusOr<RecoveredMessage> ReadMessage(QueueId) override { return absl::NotFoundError(""); }
-  absl::StatusOr<std::optional<QueueId>> Scan(QueueId, size_t, const ScanVisitor&) override {
-    return std::nullopt;
-  }
-  absl::Status Recover(const std::function<void(RecoveredMessage)>&) override {
-    return absl::OkStatus();
-  }
-  uint64_t highest_id() const override { return 0; }
-  Stats stats() const override { return {}; }
 
  private:
   std::mutex mutex_;
@@ -333,7 +338,7 @@ TEST(GroupCommitTest, ManyThreadsGetBackExactlyTheirsInOrder) {
 }
 
 // Says that a group is durable, and goes on with it until it may end.
-class EarlyStore final : public Store {
+class EarlyStore final : public CommitOnlyStore {
  public:
   explicit EarlyStore(absl::Status end) : end_(std::move(end)) {}
   void set_on_durable(std::function<void()> durable) override { durable_ = std::move(durable); }
@@ -344,18 +349,6 @@ class EarlyStore final : public Store {
   }
   void LetEnd() { may_end_.release(); }
   bool told() const { return durable_ != nullptr; }
-  absl::StatusOr<std::string> ReadChunk(QueueId, uint32_t) override {
-    return absl::NotFoundError("");
-  }
-  absl::StatusOr<RecoveredMessage> ReadMessage(QueueId) override { return absl::NotFoundError(""); }
-  absl::StatusOr<std::optional<QueueId>> Scan(QueueId, size_t, const ScanVisitor&) override {
-    return std::nullopt;
-  }
-  absl::Status Recover(const std::function<void(RecoveredMessage)>&) override {
-    return absl::OkStatus();
-  }
-  uint64_t highest_id() const override { return 0; }
-  Stats stats() const override { return {}; }
 
  private:
   const absl::Status end_;
